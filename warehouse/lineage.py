@@ -1,0 +1,112 @@
+"""What a table was made from, as hashes: equal fingerprints mean that there is nothing to do again."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from warehouse.lake import LAKE, as_json, tables
+from warehouse.study import HOUSE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import duckdb
+
+CODE = ("flows", "tasks", "sql", "expectations", "warehouse")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A table as last published: what it was made from and what it holds."""
+
+    fingerprint: str
+    content: str
+    rows: int
+
+
+def digest(value: object) -> str:
+    """Hash any JSON-like value."""
+    return hashlib.sha256(as_json(value).encode()).hexdigest()[:32]
+
+
+def content_of(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[str, int]:
+    """Hash a table's rows and columns, whatever the order of the rows; return the hash and the count."""
+    columns = connection.execute(f"describe {relation}").fetchall()
+    # A sum, unlike an exclusive or, does not lose rows that stand twice.
+    total, rows = connection.execute(
+        f"select coalesce(sum(hash(t)::hugeint), 0)::varchar, count(*) from {relation} as t"
+    ).fetchone() or ("0", 0)
+    return digest([[(name, kind) for name, kind, *_ in columns], total, rows]), int(rows)
+
+
+def last_made(connection: duckdb.DuckDBPyConnection) -> dict[str, Made]:
+    """Return, for each table of the newest version, how it was made."""
+    if "meta.lineage" not in tables(connection):
+        return {}
+    rows = connection.execute(
+        f"""
+        select target, fingerprint, content, rows from {LAKE}.meta.lineage
+        join {LAKE}.meta.run using (run_id)
+        where status = 'published'
+        qualify row_number() over (partition by target order by started_at desc) = 1
+        """
+    ).fetchall()
+    return {target: Made(fingerprint, content, count) for target, fingerprint, content, count in rows}
+
+
+@cache
+def code_version() -> str:
+    """Return the package's version and a hash of all code, SQL and suites, installed or checked out."""
+    state = hashlib.sha256()
+    for folder in CODE:
+        for file in sorted((HOUSE / folder).rglob("*")):
+            if file.suffix in {".py", ".sql", ".json", ".gmt"} and file.is_file():
+                state.update(str(file.relative_to(HOUSE)).encode())
+                state.update(file.read_bytes())
+    return f"{version('trialhouse')}+{state.hexdigest()[:12]}"
+
+
+@cache
+def code_of(module: str) -> str:
+    """Hash a module's source with that of every module of ours that it imports, and of what those do."""
+    sources: dict[str, str] = {}
+    _gather(module, sources)
+    return digest(sources)
+
+
+def _gather(module: str, sources: dict[str, str]) -> None:
+    if module in sources or module.partition(".")[0] not in CODE:
+        return
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    sources[module] = text
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                _gather(alias.name, sources)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            _gather(node.module, sources)
+            for alias in node.names:
+                if _is_module(f"{node.module}.{alias.name}"):
+                    _gather(f"{node.module}.{alias.name}", sources)
+
+
+def _is_module(name: str) -> bool:
+    if name.partition(".")[0] not in CODE:
+        return False
+    path = HOUSE.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def fingerprint(kind: str, code: object, inputs: Mapping[str, str], **more: object) -> str:
+    """Hash everything that decides what a table will hold and how it is judged."""
+    return digest({"kind": kind, "code": code, "inputs": dict(inputs), **more})

@@ -1,0 +1,216 @@
+"""SQL models: one SELECT per file, path = schema/table; the order is read from the SQL itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING
+
+import sqlglot
+from sqlglot import exp
+
+from warehouse.errors import ModelError
+from warehouse.study import HOUSE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from warehouse.study import Study
+
+# A table may read only from the schemas at or before its own.
+LAYERS = ("raw", "staging", "sdtm", "omics", "adam", "results", "reports")
+HEADER_KEYS = ("grain", "unit", "null", "replaces")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One SELECT: the table it makes, the tables it reads, and what its header says of them."""
+
+    table: str
+    file: Path
+    select: str
+    reads: frozenset[str]
+    is_house: bool
+    comment: str
+    column_comments: Mapping[str, str]
+    replaces: str | None
+
+    @property
+    def schema(self) -> str:
+        return self.table.partition(".")[0]
+
+    @property
+    def place(self) -> str:
+        """Name the file as its reader knows it: below the house or below the study folder."""
+        return f"sql/{self.table.replace('.', '/')}.sql"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The models that can run, in order, and those of the house that cannot, with the reason."""
+
+    models: tuple[Model, ...]
+    skipped: Mapping[str, str]
+
+    def made(self, *schemas: str) -> tuple[Model, ...]:
+        return tuple(model for model in self.models if model.schema in schemas)
+
+
+def plan(study: Study, contract: Collection[str], results: Collection[str] = ()) -> Plan:
+    """Collect the house's and the study's models and put them in order.
+
+    Parameters
+    ----------
+    study
+        Its folder's `sql/` is read beside the house's.
+    contract
+        Every table name that the house knows, whether or not this study fills it.
+    results
+        The result tables that this study's analyses fill.
+
+    Raises
+    ------
+    ModelError
+        For a file that is not one SELECT, a table made twice, an unknown table, a layer read from
+        the right, or a cycle.
+    """
+    house = _collect(HOUSE / "sql", is_house=True)
+    own = _collect(study.folder / "sql", is_house=False)
+    for table in sorted(house.keys() & own.keys()):
+        if own[table].replaces is None:
+            raise ModelError(
+                f"{own[table].file}: the house has a model {table} already: a study adds and does not"
+                " silently replace; to replace it say why in the header: `-- replaces: <why>`"
+            )
+    for table in sorted(own.keys() - house.keys()):
+        if own[table].replaces is not None:
+            raise ModelError(f"{own[table].file}: replaces {table}, but the house has no such model")
+    models = house | own
+    given = {f"raw.{source}" for source in study.sources} | set(results)
+    known = given | set(models) | set(contract)
+    skipped: dict[str, str] = {}
+    ordered: list[Model] = []
+    for table in _order(models):
+        model = models[table]
+        _refuse_unknown(model, known, given)
+        missing = sorted(model.reads - given - {made.table for made in ordered} - _meta(model))
+        if not missing:
+            ordered.append(model)
+        elif model.is_house:
+            skipped[table] = f"the study has no {', '.join(missing)}"
+        else:
+            raise ModelError(f"{model.file}: reads {', '.join(missing)}, which this study does not make")
+    return Plan(tuple(ordered), skipped)
+
+
+def _meta(model: Model) -> set[str]:
+    return {table for table in model.reads if table.startswith("meta.")}
+
+
+def _refuse_unknown(model: Model, known: Collection[str], given: Collection[str]) -> None:
+    for table in sorted(model.reads):
+        schema = table.partition(".")[0]
+        if schema == "meta":
+            continue
+        if table not in known:
+            candidates = sorted(name for name in known if name.startswith(f"{schema}."))
+            allowed = ", ".join(candidates) or f"nothing in {schema}"
+            raise ModelError(f"{model.file}: unknown table {table}: allowed: {allowed}")
+        if schema == "raw" and table not in given and not model.is_house:
+            raise ModelError(f"{model.file}: {table}: study.toml has no such source")
+        if LAYERS.index(schema) > LAYERS.index(model.schema):
+            raise ModelError(f"{model.file}: {model.table} reads {table}: a layer reads only to its left")
+
+
+def _order(models: Mapping[str, Model]) -> Sequence[str]:
+    graph = {table: sorted(model.reads & models.keys()) for table, model in sorted(models.items())}
+    try:
+        return tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        cycle = " -> ".join(reversed(error.args[1]))
+        raise ModelError(f"the SQL models read each other in a cycle: {cycle}") from error
+
+
+def _collect(folder: Path, *, is_house: bool) -> dict[str, Model]:
+    models = {}
+    for file in sorted(folder.glob("**/*.sql")):
+        parts = file.relative_to(folder).with_suffix("").parts
+        if len(parts) != 2 or parts[0] not in LAYERS[1:] or not re.fullmatch(r"[a-z][a-z0-9_]*", parts[1]):  # noqa: PLR2004
+            raise ModelError(
+                f"{file}: a model lies at sql/<schema>/<table>.sql with schema one of {', '.join(LAYERS[1:])}"
+            )
+        table = ".".join(parts)
+        models[table] = read_model(file, table, is_house=is_house)
+    return models
+
+
+def read_model(file: Path, table: str, *, is_house: bool) -> Model:
+    """Read one file: its header comment, its SELECT and the tables that the SELECT reads."""
+    text = file.read_text(encoding="utf-8")
+    try:
+        statements = [statement for statement in sqlglot.parse(text, dialect="duckdb") if statement]
+    except sqlglot.errors.SqlglotError as error:
+        raise ModelError(f"{file}: not SQL: {str(error).splitlines()[0]}") from error
+    if len(statements) != 1 or not isinstance(statements[0], (exp.Select, exp.SetOperation)):
+        raise ModelError(f"{file}: a model is exactly one SELECT")
+    comment, columns, replaces = _header(file, text)
+    return Model(
+        table=table,
+        file=file,
+        select=text.strip().rstrip(";"),
+        reads=frozenset(_reads(file, statements[0])) - {table},
+        is_house=is_house,
+        comment=comment,
+        column_comments=columns,
+        replaces=replaces,
+    )
+
+
+def _reads(file: Path, statement: exp.Select | exp.SetOperation) -> set[str]:
+    named = {cte.alias_or_name.lower() for cte in statement.find_all(exp.CTE)}
+    reads = set()
+    for table in statement.find_all(exp.Table):
+        if not isinstance(table.this, exp.Identifier):  # a table function such as range(...)
+            continue
+        name, schema = table.name.lower(), table.db.lower()
+        if table.catalog:
+            raise ModelError(f"{file}: {table.catalog}.{schema}.{name}: name tables as schema.table")
+        if schema:
+            reads.add(f"{schema}.{name}")
+        elif name not in named:
+            raise ModelError(f"{file}: unknown table {name}: name tables as schema.table")
+    unknown = {name for name in reads if name.partition(".")[0] not in (*LAYERS, "meta")}
+    if unknown:
+        raise ModelError(
+            f"{file}: unknown schema in {', '.join(sorted(unknown))}: allowed: {', '.join((*LAYERS, 'meta'))}"
+        )
+    return reads
+
+
+def _header(file: Path, text: str) -> tuple[str, dict[str, str], str | None]:
+    """Read the leading `--` lines: a sentence, then `key: text` lines; a deeper indent continues."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        if not line.startswith("--"):
+            break
+        content = line[2:].strip()
+        is_key = re.match(rf"({'|'.join(HEADER_KEYS)}|column\s+\w+):", content)
+        if lines and content and not is_key:
+            lines[-1] += f" {content}"
+        elif content:
+            lines.append(content)
+    columns = {}
+    about: list[str] = []
+    replaces = None
+    for line in lines:
+        if found := re.match(r"column\s+(\w+):\s*(.*)", line):
+            columns[found[1].lower()] = found[2]
+        elif line.startswith("replaces:"):
+            replaces = line.removeprefix("replaces:").strip()
+        else:
+            about.append(line)
+    if not any(line.startswith("grain:") for line in about):
+        raise ModelError(f"{file}: the header comment must say the grain: `-- grain: one row per ...`")
+    return "\n".join(about), columns, replaces

@@ -1,0 +1,222 @@
+"""The study folder: study.toml read and refused in terms of its own keys."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from warehouse.errors import StudyError
+
+HOUSE = Path(__file__).resolve().parent.parent
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Format = Literal["csv", "xpt", "matrix", "star", "geo_series_matrix", "gmt"]
+ColumnType = Literal["text", "integer", "number", "date", "datetime"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Identity(_Record):
+    """Who the study is and where its files are.
+
+    `data_root` is a folder relative to the study folder, or absolute; `home:...` starts at the folder of
+    all lakes, `test-data:` at the folder of real public inputs.
+    """
+
+    id: Identifier
+    title: str = Field(min_length=1)
+    simulated: bool = False
+    registry: str | None = None
+    phase: str | None = None
+    indication: str | None = None
+    reference: str | None = None
+    data_root: str = "."
+    obtain: str | None = None
+
+    @model_validator(mode="after")
+    def _says_that_it_is_simulated(self) -> Self:
+        if self.simulated and "simulated" not in self.title.lower():
+            raise ValueError('a study with simulated = true must say "Simulated" in its title')
+        return self
+
+
+class Arm(_Record):
+    armcd: str
+    arm: str
+
+
+class Visit(_Record):
+    """A planned visit: study days count from 1 on the first treatment day; there is no day 0."""
+
+    avisit: str
+    avisitn: float
+    target_day: int
+    window: tuple[int, int]
+    baseline: bool = False
+
+    @model_validator(mode="after")
+    def _window_holds_target(self) -> Self:
+        low, high = self.window
+        if not low <= self.target_day <= high:
+            raise ValueError(f"window {list(self.window)} does not hold target_day {self.target_day}")
+        return self
+
+
+class Score(_Record):
+    """A score parameter: `better` says which direction is improvement."""
+
+    paramcd: str = Field(pattern=r"^[A-Z][A-Z0-9]{0,7}$")
+    param: str
+    unit: str = "points"
+    range: tuple[float, float]
+    better: Literal["lower", "higher"]
+    primary: bool = False
+
+
+class Design(_Record):
+    kind: Literal["single-arm", "parallel-group"]
+    visit_assignment: Literal["nominal", "window"] = "nominal"
+    arms: tuple[Arm, ...] = ()
+    visits: tuple[Visit, ...] = ()
+    scores: tuple[Score, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        for name, values in (
+            ("arms.armcd", [arm.armcd for arm in self.arms]),
+            ("visits.avisit", [visit.avisit for visit in self.visits]),
+            ("visits.avisitn", [visit.avisitn for visit in self.visits]),
+            ("scores.paramcd", [score.paramcd for score in self.scores]),
+        ):
+            texts = [str(value) for value in values]
+            repeated = sorted({text for text in texts if texts.count(text) > 1})
+            if repeated:
+                raise ValueError(f"{name}: {', '.join(repeated)} stands more than once; each must be unique")
+        if self.visits and sum(visit.baseline for visit in self.visits) != 1:
+            raise ValueError("visits: exactly one must have baseline = true")
+        if self.scores and sum(score.primary for score in self.scores) != 1:
+            raise ValueError("scores: exactly one must have primary = true")
+        return self
+
+
+class Source(_Record):
+    """One kind of delivered file: a path or glob below the data root, landing in `raw.<name>`.
+
+    `member` is a glob inside a zip. `columns` are those that must be present, with the type their
+    text must convert to; a value that does not convert is recorded with file, row and column.
+    """
+
+    path: str = Field(min_length=1)
+    format: Format
+    member: str | None = None
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    encoding: str | None = None
+    separator: Literal[",", ";", "\t", "|"] | None = None
+    columns: dict[str, ColumnType] = {}
+    description: str | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _stays_below_the_root(cls, path: str) -> str:
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise ValueError(f"path {path!r} must be relative to the data root and stay below it")
+        return path
+
+
+class Study(_Record):
+    """A study as its folder describes it."""
+
+    study: Identity
+    design: Design
+    sources: dict[Identifier, Source]
+    analyses: dict[Identifier, dict[str, Any]] = {}
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.study.id
+
+
+def find_studies() -> tuple[Path, ...]:
+    """Return the folders of the studies that the house ships, by name."""
+    return tuple(sorted(file.parent for file in (HOUSE / "studies").glob("*/study.toml")))
+
+
+def load_study(study: str | Path) -> Study:
+    """Load a study by its name under `studies/` or by the path of its folder.
+
+    Raises
+    ------
+    StudyError
+        If there is no such study, or study.toml does not say what it must; the message names the
+        file, each wrong key and what is allowed there.
+    """
+    folder = _folder(study)
+    file = folder / "study.toml"
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{file}: not a TOML file: {error}") from error
+    if "folder" in content:
+        raise StudyError(f"{file}: folder: no such key; allowed: {_allowed(Study)}")
+    try:
+        return Study.model_validate(content | {"folder": folder})
+    except ValidationError as error:
+        raise StudyError("\n".join([f"{file}: {error.error_count()} wrong", *_explain(error)])) from error
+
+
+def _folder(study: str | Path) -> Path:
+    named = HOUSE / "studies" / str(study)
+    if re.fullmatch(r"[a-z][a-z0-9_]*", str(study)) and (named / "study.toml").is_file():
+        return named
+    folder = Path(study).expanduser()
+    if (folder / "study.toml").is_file():
+        return folder.resolve()
+    if folder.is_dir():
+        raise StudyError(f"study {str(study)!r}: the folder has no study.toml")
+    names = ", ".join(path.name for path in find_studies())
+    raise StudyError(f"study {str(study)!r}: no such study; known: {names}; or the path of a study folder")
+
+
+def _explain(error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"] if part != "[key]") or "study.toml"
+        if problem["type"] == "extra_forbidden":
+            owner = _record_at(problem["loc"][:-1])
+            allowed = _allowed(owner) if owner else "see docs/study.md"
+            lines.append(f"  {key}: no such key; allowed: {allowed}")
+        elif problem["type"] == "missing":
+            lines.append(f"  {key}: must be given")
+        else:
+            value = problem["input"]
+            given = "" if isinstance(value, dict) else f": {value!r}"
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"  {key}{given}: {message}")
+    return lines
+
+
+def _record_at(path: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """Return the record that holds the key at this path, to list what it allows."""
+    by_place: dict[tuple[str, ...], type[BaseModel]] = {
+        (): Study,
+        ("study",): Identity,
+        ("design",): Design,
+        ("design", "arms"): Arm,
+        ("design", "visits"): Visit,
+        ("design", "scores"): Score,
+    }
+    names = tuple(part for part in path if isinstance(part, str))
+    if names[:1] == ("sources",):
+        return Source
+    return by_place.get(names)
+
+
+def _allowed(record: type[BaseModel]) -> str:
+    return ", ".join(name for name in record.model_fields if name != "folder")
