@@ -1,0 +1,309 @@
+"""Judge a frame by its suite: every rule, every failing row, and what the failing means."""
+
+from __future__ import annotations
+
+import ast
+import datetime as dt
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import polars as pl
+
+from expectations import great
+from expectations.suite import Expectation, Suite, SuiteError, check_types, named_columns, referenced_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    import pandas as pd
+
+    Reference: TypeAlias = Callable[[str, str], Collection[object]]
+
+_UNIQUENESS = frozenset({"expect_column_values_to_be_unique", "expect_compound_columns_to_be_unique"})
+_NOT_IN_SET = "expect_column_values_to_not_be_in_set"
+_MEMBERSHIP = frozenset({"expect_column_values_to_be_in_set", _NOT_IN_SET})
+# These order or add values: they need numbers and dates, where the others need values exactly as they are.
+_ORDERING = re.compile(
+    r"^(?!.*_lengths_).*(?:_between$|_greater_than_b$|_increasing$|_decreasing$"
+    r"|_z_scores_|_outliers$|_sum_|_mean_|_median_|_stdev_|_quantile_)"
+)
+# Bounds of pandas' nanosecond clock. A mistyped year outside is still before or after any real date.
+_FIRST_INSTANT = dt.datetime(1677, 9, 22)  # noqa: DTZ001
+_LAST_INSTANT = dt.datetime(2262, 4, 11)  # noqa: DTZ001
+_DATED = (pl.Date, pl.Datetime)
+_EXAMPLES = 3
+_FAILING = {"position": pl.Int64, "column": pl.String, "value": pl.String}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One rule judged.
+
+    `failing` has one line per failing row: `position` in the judged frame, `column` (several joined by ", ")
+    and `value` (as text; "name=value, ..." for several). It is complete, also where `mostly` is reached.
+    """
+
+    expectation: Expectation
+    is_met: bool
+    rows_checked: int
+    rows_failing: int
+    observed: str
+    failing: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All rules judged, in the order of the suite; `set_aside` holds row positions, sorted, each once."""
+
+    outcomes: tuple[Outcome, ...]
+    set_aside: tuple[int, ...]
+
+    @property
+    def is_stopped(self) -> bool:
+        return any(
+            outcome.expectation.severity == "critical" and not outcome.is_met for outcome in self.outcomes
+        )
+
+
+def judge(frame: pl.DataFrame, suite: Suite, reference: Reference) -> Verdict:
+    """Judge the frame by every rule of the suite.
+
+    Rows are set aside first: the other rules see the rows that stay, because those are what is published.
+    So an exact duplicate is set aside, while two differing rows with one key still stop the stage.
+    Nulls pass a rule on one column, as Great Expectations has it; only the null rules look at them.
+    """
+    check_types(suite)
+    judged: dict[int, Outcome] = {}
+    court = _Court(frame, suite, reference)
+    for number, expectation in enumerate(suite.expectations):
+        if expectation.severity == "set_aside":
+            judged[number] = court.judge(expectation)
+    positions = {
+        position for outcome in judged.values() for position in outcome.failing["position"].to_list()
+    }
+    court.leave_out(positions)
+    for number, expectation in enumerate(suite.expectations):
+        if number not in judged:
+            judged[number] = court.judge(expectation)
+    return Verdict(
+        outcomes=tuple(judged[number] for number in sorted(judged)), set_aside=tuple(sorted(positions))
+    )
+
+
+class _Court:
+    """The frame before the rules: converts a column to pandas once per form, and only those in use."""
+
+    def __init__(self, frame: pl.DataFrame, suite: Suite, reference: Reference) -> None:
+        self._frame = frame
+        self._suite = suite
+        self._reference = reference
+        self._rows = pl.arange(frame.height, eager=True, dtype=pl.Int64)
+        self._converted: dict[tuple[str, bool], pd.Series[Any]] = {}
+
+    def leave_out(self, positions: Collection[int]) -> None:
+        if not positions:
+            return
+        left = pl.Series(sorted(positions), dtype=pl.Int64)
+        self._rows = self._rows.filter(~self._rows.is_in(left.implode()))
+        self._converted.clear()
+
+    def judge(self, expectation: Expectation) -> Outcome:
+        kwargs = dict(expectation.kwargs)
+        condition = kwargs.pop("row_condition", None)
+        kwargs.pop("condition_parser", None)
+        if great.is_row_level(expectation.type) or (
+            named_columns(kwargs) and expectation.type != "expect_column_to_exist"
+        ):
+            self._require(named_columns(kwargs), expectation)
+            frame = self._values(expectation)
+        else:
+            frame = self._outline(expectation)
+        if condition:
+            frame = frame.loc[self._meets(condition, expectation)]
+        asked = expectation.type
+        if (named := referenced_table(kwargs)) is not None:
+            asked, kwargs["value_set"] = self._filled(expectation, named)
+        for bound in ("min_value", "max_value"):
+            kwargs.update(self._bound(expectation, bound))
+        try:
+            raw = great.validate(frame, asked, kwargs)
+        except great.GreatExpectationsError as error:
+            raise SuiteError(
+                f"suite {self._suite.name}: {expectation}: it cannot be judged: {error}"
+            ) from error
+        return self._outcome(expectation, raw, rows=len(frame))
+
+    def _require(self, columns: Iterable[str], expectation: Expectation) -> None:
+        for column in columns:
+            if column not in self._frame.columns:
+                raise SuiteError(
+                    f"suite {self._suite.name}: {expectation.type}: column {column} is absent; "
+                    f"the table has {', '.join(self._frame.columns)}"
+                )
+
+    def _values(self, expectation: Expectation) -> pd.DataFrame:
+        import pandas as pd
+
+        columns = dict.fromkeys(named_columns(expectation.kwargs))
+        is_ordered = _ORDERING.search(expectation.type) is not None
+        return pd.DataFrame(
+            {column: self._column(column, is_ordered=is_ordered) for column in columns}, copy=False
+        )
+
+    def _outline(self, expectation: Expectation) -> pd.DataFrame:
+        """Stand in for the table where only its columns or its number of rows are asked for."""
+        import pandas as pd
+
+        if expectation.type.startswith("expect_table_row_count"):
+            return pd.DataFrame(index=self._rows.to_numpy())
+        return pd.DataFrame(columns=self._frame.columns)
+
+    def _column(self, column: str, *, is_ordered: bool) -> pd.Series[Any]:
+        key = (column, is_ordered)
+        if key not in self._converted:
+            values = self._frame.get_column(column).gather(self._rows)
+            self._converted[key] = _to_pandas(values, self._rows, is_ordered=is_ordered)
+        return self._converted[key]
+
+    def _meets(self, condition: str, expectation: Expectation) -> Any:
+        import pandas as pd
+
+        columns = self._condition_columns(condition, expectation)
+        frame = pd.DataFrame(
+            {column: self._column(column, is_ordered=True) for column in columns}, copy=False
+        )
+        try:
+            return frame.query(condition, parser="pandas", engine="python").index
+        except Exception as error:
+            raise SuiteError(
+                f"suite {self._suite.name}: {expectation}: row_condition {condition!r}: {error}"
+            ) from error
+
+    def _condition_columns(self, condition: str, expectation: Expectation) -> list[str]:
+        try:
+            tree = ast.parse(condition.replace("`", ""), mode="eval")
+        except SyntaxError as error:
+            raise SuiteError(
+                f"suite {self._suite.name}: {expectation}: row_condition {condition!r}: {error.msg}"
+            ) from error
+        names = list(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
+        self._require(names, expectation)
+        return names
+
+    def _filled(self, expectation: Expectation, named: tuple[str, str]) -> tuple[str, list[object]]:
+        """Fill the value set from another table.
+
+        Great Expectations copies and prints the set many times over, which takes seconds at the size of a
+        transcriptome. So "in the set" is asked as its equal, "not among the values that the set lacks":
+        as a rule there are none.
+        """
+        allowed = {_exact(value) for value in self._reference(*named) if value is not None}
+        if expectation.type not in _MEMBERSHIP:
+            return expectation.type, list(allowed)
+        column = self._column(expectation.kwargs["column"], is_ordered=False)
+        present = column.dropna().unique().tolist()
+        if expectation.type == _NOT_IN_SET:
+            return _NOT_IN_SET, [value for value in present if value in allowed]
+        return _NOT_IN_SET, [value for value in present if value not in allowed]
+
+    def _bound(self, expectation: Expectation, bound: str) -> dict[str, object]:
+        """Turn a date written as text into an instant, where the column holds dates."""
+        value, column = expectation.kwargs.get(bound), expectation.kwargs.get("column")
+        if not isinstance(value, str) or not column or not isinstance(self._frame.schema[column], _DATED):
+            return {}
+        try:
+            return {bound: dt.datetime.fromisoformat(value)}
+        except ValueError as error:
+            raise SuiteError(
+                f"suite {self._suite.name}: {expectation}: {bound}: {value!r}: a date as 2026-01-31"
+            ) from error
+
+    def _outcome(self, expectation: Expectation, raw: great.RawOutcome, *, rows: int) -> Outcome:
+        rows_checked = rows if raw.rows_checked is None else raw.rows_checked
+        if raw.failing is None:
+            failing = pl.DataFrame(schema=_FAILING)
+            fallback = "met" if raw.is_met else "unmet"
+            observed = fallback if raw.observed is None else _text_of(raw.observed)
+            if expectation.type.startswith("expect_table_") or expectation.type == "expect_column_to_exist":
+                rows_checked = self._rows.len()
+        else:
+            failing = self._failing(expectation, sorted(raw.failing))
+            observed = _describe(failing, rows_checked)
+        return Outcome(
+            expectation=expectation,
+            is_met=raw.is_met,
+            rows_checked=rows_checked,
+            rows_failing=failing.height,
+            observed=observed,
+            failing=failing,
+        )
+
+    def _failing(self, expectation: Expectation, positions: list[int]) -> pl.DataFrame:
+        columns = list(dict.fromkeys(named_columns(expectation.kwargs)))
+        rows = self._frame.select(columns)[positions] if positions else self._frame.select(columns).clear()
+        at = pl.Series("position", positions, dtype=pl.Int64)
+        if expectation.severity == "set_aside" and expectation.type in _UNIQUENESS:
+            is_later = ~rows.select(pl.struct(pl.all()).is_first_distinct()).to_series()
+            rows, at = rows.filter(is_later), at.filter(is_later)
+        if len(columns) == 1:
+            value = _as_text(rows.to_series())
+        else:
+            parts = [
+                pl.format("{}={}", pl.lit(column), _as_text(rows.get_column(column)).fill_null("null"))
+                for column in columns
+            ]
+            value = rows.select(pl.concat_str(parts, separator=", ")).to_series()
+        return pl.DataFrame({"position": at, "value": value}).select(
+            "position", pl.lit(", ".join(columns)).alias("column"), pl.col("value").cast(pl.String)
+        )
+
+
+def _to_pandas(values: pl.Series, rows: pl.Series, *, is_ordered: bool) -> pd.Series[Any]:
+    """Convert so that nothing changes on the way: no integer beside a null becomes 3.0, no year overflows."""
+    import numpy as np
+    import pandas as pd
+
+    kind = values.dtype
+    if kind.is_temporal() and not is_ordered:
+        values = values.dt.to_string("iso:strict") if kind != pl.Duration else values.dt.to_string()
+    elif isinstance(kind, _DATED):
+        values = values.cast(pl.Datetime("us")).clip(_FIRST_INSTANT, _LAST_INSTANT).cast(pl.Datetime("ns"))
+    elif kind.is_decimal() or (kind.is_integer() and values.null_count() and is_ordered):
+        values = values.cast(pl.Float64)
+    if values.null_count() and (values.dtype.is_integer() or values.dtype == pl.Boolean):
+        array = np.array(values.to_list(), dtype=object)
+    elif values.dtype.is_numeric() or values.dtype == pl.Boolean or values.dtype.is_temporal():
+        array = values.to_numpy()
+    else:
+        # Through Arrow, equal texts share one Python object: a million rows of a few names stay small.
+        array = values.cast(pl.String).to_arrow().to_pandas().to_numpy(dtype=object)
+    return pd.Series(array, index=rows.to_numpy(), copy=False)
+
+
+def _exact(value: object) -> object:
+    """Bring a referenced value into the form of a column that is compared exactly."""
+    if isinstance(value, dt.date | dt.datetime | dt.time):
+        return pl.Series([value]).dt.to_string("iso:strict").item()
+    return value
+
+
+def _as_text(values: pl.Series) -> pl.Series:
+    """Write values as they were delivered: a whole number has no decimal point."""
+    if values.dtype.is_temporal() and values.dtype != pl.Duration:
+        return values.dt.to_string("iso:strict")
+    text = values.cast(pl.String, strict=False)
+    return text.str.replace(r"\.0$", "") if values.dtype.is_float() else text
+
+
+def _text_of(value: object) -> str:
+    return str(float(value)).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def _describe(failing: pl.DataFrame, rows_checked: int) -> str:
+    summary = f"{failing.height} of {rows_checked} rows fail"
+    if not failing.height:
+        return summary
+    values = failing.get_column("value").fill_null("null").unique(maintain_order=True)
+    more = ", ..." if values.len() > _EXAMPLES else ""
+    return f"{summary}: {failing.item(0, 'column')}: {'; '.join(values.head(_EXAMPLES))}{more}"
