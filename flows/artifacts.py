@@ -1,0 +1,79 @@
+"""What a person wants to see of a run in the Prefect UI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+
+from tasks.queries import failed_checks, primary_result, read, top_genes
+from warehouse.errors import TrialhouseError
+from warehouse.study import load_study
+from warehouse.versions import versions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from warehouse.study import Study
+
+ROWS = 50
+
+
+async def show_checks(study_name: str) -> None:
+    """Show what failed, also where the run stopped; a lake that is not there has nothing to show."""
+    try:
+        study = load_study(study_name)
+        failed = read(study.id, failed_checks)
+    except TrialhouseError:  # the run's own error says why
+        return
+    await _table(
+        study,
+        "checks",
+        failed,
+        f"What failed in {study.study.title}: {failed.height} expectations are not met",
+    )
+
+
+async def show_results(study_name: str) -> None:
+    """Show the primary result and the genes that changed most, where the study has them."""
+    study = load_study(study_name)
+    primary = read(study.id, primary_result)
+    if primary.height:
+        await _table(study, "primary-result", primary, f"Primary result of {study.study.title}")
+    genes = read(study.id, top_genes)
+    if genes.height:
+        await _table(study, "top-genes", genes, f"Genes that changed most in {study.study.title}")
+
+
+async def show_version(study: Study, page: Path) -> None:
+    """Show which version the lake is at, what each of the last ones did, and where the report lies."""
+    listed = read(study.id, versions).tail(10).reverse()
+    lines = [
+        f"# {study.study.title}",
+        f"The lake is at **version {listed['version'][0]}**. Report: `{page}`",
+        "",
+        "| version | when (UTC) | stage | what |",
+        "|---|---|---|---|",
+        *(
+            f"| {row['version']} | {row['published_at']} | {row['stage']} | {row['message']} |"
+            for row in listed.iter_rows(named=True)
+        ),
+        "",
+        f'`trialhouse sql {study.id} "select ..." --at {listed["version"][0]}` asks this version again.',
+    ]
+    await acreate_markdown_artifact(
+        key=_key(study, "version"), markdown="\n".join(lines), description=f"Versions of {study.study.title}"
+    )
+
+
+async def _table(study: Study, name: str, frame: pl.DataFrame, description: str) -> None:
+    rows: list[dict[str, Any]] = frame.head(ROWS).to_dicts()
+    shown = rows or [{"": "nothing"}]
+    more = f" (the first {ROWS} of {frame.height})" if frame.height > ROWS else ""
+    await acreate_table_artifact(key=_key(study, name), table=shown, description=description + more)
+
+
+def _key(study: Study, name: str) -> str:
+    return f"{study.id.replace('_', '-')}-{name}"

@@ -1,0 +1,264 @@
+"""The `trialhouse` command."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cyclopts
+from cyclopts import App, Parameter
+
+from flows import environment, output
+from warehouse.errors import (
+    AnalysisError,
+    ExpectationFailed,
+    LakeError,
+    ModelError,
+    SourceError,
+    StudyError,
+    TrialhouseError,
+)
+
+EXIT_CODES: dict[type[TrialhouseError], int] = {
+    StudyError: 3,
+    SourceError: 4,
+    ModelError: 5,
+    ExpectationFailed: 6,
+    AnalysisError: 7,
+    LakeError: 8,
+    output.QueryError: 9,
+}
+USAGE = 2
+INTERRUPTED = 130
+
+EPILOGUE = """
+Exit codes: 0 done, 2 wrong usage, 3 study folder, 4 delivered file, 5 SQL model, 6 critical expectation
+(nothing published), 7 analysis, 8 lake, 9 query, 130 interrupted, 1 anything else.
+Lakes live under TRIALHOUSE_HOME. Results go to stdout, messages to stderr.
+"""
+
+app = App(
+    name="trialhouse",
+    help="Turn the raw exports of a small clinical trial into a versioned warehouse of checked data and results."
+    + EPILOGUE,
+    help_format="plaintext",
+    version_flags=["--version"],
+)
+
+Study = Annotated[str, Parameter(help="A study's name, or the path of a study folder.")]
+Data = Annotated[
+    Path | None, Parameter(help="Folder of the delivered files; default: data_root of study.toml.")
+]
+Format = Literal["table", "csv", "json", "parquet"]
+
+
+@app.command
+def run(study: Study, *, data: Data = None) -> None:
+    """Ingest, check, build, analyze and report; what is unchanged is not done again."""
+    from tasks.preparation import first_change, prepare
+    from tasks.reporting import report_file
+    from warehouse.lake import open_lake
+
+    _begin()
+    prepared = prepare(study)
+    where = _absolute(data)
+    change, version = first_change(prepared, where)
+    page = report_file(open_lake(prepared.study.id), version)
+    if change is None and page.is_file():
+        output.say(f"{prepared.study.id}: nothing changed since version {version}: no new version")
+        print(page)
+        return
+    from flows.run import run as flow
+
+    done = asyncio.run(flow(study, where))
+    for stage in done.stages:
+        what = f"version {stage.version}: {stage.message}" if stage.is_new else "unchanged"
+        output.say(f"{stage.stage}: {what}")
+    if not done.is_new:
+        output.say(f"{prepared.study.id}: nothing changed since version {done.version}: no new version")
+    print(done.page)
+
+
+@app.command
+def ingest(study: Study, *, data: Data = None) -> None:
+    """Land new and changed files in raw."""
+    _begin()
+    from flows.ingest import ingest as flow
+
+    _tell(asyncio.run(flow(study, _absolute(data))))
+
+
+@app.command
+def build(study: Study) -> None:
+    """Make and check the sdtm, omics and adam tables."""
+    _begin()
+    from flows.build import build as flow
+
+    _tell(asyncio.run(flow(study)))
+
+
+@app.command
+def analyze(study: Study) -> None:
+    """Run the study's analyses on the newest version."""
+    _begin()
+    from flows.analyze import analyze as flow
+
+    _tell(asyncio.run(flow(study)))
+
+
+@app.command
+def report(
+    study: Study,
+    *,
+    at: Annotated[int | None, Parameter(help="Version to report; default: the newest.")] = None,
+    output: Annotated[Path | None, Parameter(help="File to write; default: in the lake's folder.")] = None,
+) -> None:
+    """Write one self-contained HTML page of a version and print its path."""
+    from tasks.preparation import prepare
+    from tasks.reporting import write_report
+
+    print(write_report(prepare(study), at, output))
+
+
+@app.command
+def sql(
+    study: Study,
+    query: Annotated[str | None, Parameter(help="A SELECT; tables as schema.table.")] = None,
+    *,
+    file: Annotated[Path | None, Parameter(name=["--file", "-f"], help="Read the query from a file.")] = None,
+    at: Annotated[int | None, Parameter(help="Version to ask; default: the newest.")] = None,
+    format: Annotated[Format, Parameter(help="How to print the rows.")] = "table",  # noqa: A002
+) -> None:
+    """Ask a study's lake, read-only, at any version."""
+    from warehouse.study import load_study
+
+    if (query is None) == (file is None):
+        raise output.QueryError("sql: give a query, or a file with -f, and not both")
+    text = query if file is None else output.read_query(file)
+    output.show(output.ask(load_study(study).id, str(text), at), format)
+
+
+@app.command
+def versions(study: Study, *, format: Annotated[Format, Parameter(help="How to print.")] = "table") -> None:  # noqa: A002
+    """List every version: when, who, which stage, why, which tables changed."""
+    from tasks.queries import read
+    from warehouse.study import load_study
+    from warehouse.versions import versions as listed
+
+    frame = read(load_study(study).id, listed)
+    if format == "table":
+        frame = frame.select("version", "published_at", "author", "stage", "status", "message", "tables")
+    output.show(frame, format)
+
+
+@app.command
+def checks(
+    study: Study,
+    *,
+    rows: Annotated[bool, Parameter(help="List every failing row with its file and row.")] = False,
+    all: Annotated[bool, Parameter(help="List the expectations that are met, too.")] = False,  # noqa: A002
+    at: Annotated[int | None, Parameter(help="Version to ask; default: the newest.")] = None,
+    format: Annotated[Format, Parameter(help="How to print.")] = "table",  # noqa: A002
+) -> None:
+    """Show what failed, how severe it is, and which file and row it is in."""
+    from tasks.queries import all_checks, failed_checks, failing_rows, read
+    from warehouse.study import load_study
+
+    question = failing_rows if rows else all_checks if all else failed_checks
+    frame = read(load_study(study).id, question, at)
+    output.show(frame, format)
+    if format == "table":
+        output.say(
+            f"{frame.height} {'failing rows' if rows else 'expectations'}; --rows lists each failing row"
+        )
+
+
+@app.command
+def studies(*, format: Annotated[Format, Parameter(help="How to print.")] = "table") -> None:  # noqa: A002
+    """List the studies of the house and the newest version of each."""
+    output.show(output.list_studies(), format)
+
+
+@app.command
+def new(study: Annotated[str, Parameter(help="Name of a new study, or path of its new folder.")]) -> None:
+    """Make a study folder to fill in."""
+    from tasks.scaffold import make_study
+
+    folder = make_study(study)
+    print(folder)
+    output.say(
+        f"next: edit {folder / 'study.toml'}, put files in {folder / 'data'}, `trialhouse run {study}`"
+    )
+
+
+@app.command
+def simulate(
+    study: Study,
+    *,
+    seed: Annotated[int | None, Parameter(help="Default: the study's calibrated seed.")] = None,
+    patients: Annotated[int | None, Parameter(help="Number of patients; default: the study's.")] = None,
+    genes: Annotated[int | None, Parameter(help="Number of genes; default: the study's.")] = None,
+    out: Annotated[Path | None, Parameter(help="Folder to write; default: the study's data root.")] = None,
+) -> None:
+    """Write the raw files of a simulated trial of the study's design."""
+    from tasks.simulated_delivery import simulate_delivery
+
+    _begin()
+    folder, summary = simulate_delivery(study, seed=seed, patients=patients, genes=genes, out=out)
+    output.say(summary)
+    print(folder)
+
+
+@app.command
+def up(
+    *,
+    port: Annotated[int, Parameter(help="Port on the loopback interface.")] = 4200,
+) -> None:
+    """Serve Prefect's API and UI on loopback and run the scheduled deployments of prefect.yaml."""
+    from flows.server import serve
+
+    environment.configure(use_server=False)
+    serve(port)
+
+
+def _begin() -> None:
+    environment.configure()
+    environment.show_progress()
+
+
+def _absolute(data: Path | None) -> str | None:
+    return str(data.expanduser().resolve()) if data else None
+
+
+def _tell(done: object) -> None:
+    from tasks.stage import StageResult
+
+    if isinstance(done, StageResult):
+        what = (
+            f"version {done.version}: {done.message}"
+            if done.is_new
+            else f"unchanged at version {done.version}"
+        )
+        output.say(f"{done.stage}: {what}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; a user's error is one message and an exit code, never a traceback."""
+    try:
+        app(arguments, exit_on_error=False, print_error=True)
+    except cyclopts.CycloptsError:
+        sys.exit(USAGE)
+    except TrialhouseError as error:
+        output.say(f"trialhouse: {error}")
+        sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))
+    except BrokenPipeError:
+        sys.stderr.close()
+    except KeyboardInterrupt:
+        output.say("trialhouse: interrupted; a stage that had not published has changed nothing")
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The last lines of `make demo`: what was found, and what to look at next."""
+
+from __future__ import annotations
+
+from flows.output import ask
+from tasks.reporting import report_file
+from warehouse.lake import open_lake
+
+STUDY = "nl_ruxolitinib"
+COMMAND = ".venv/bin/trialhouse"
+
+
+def main() -> None:
+    version = ask(STUDY, "select max(snapshot_id) as version from lake.snapshots()", None)["version"][0]
+    primary = ask(
+        STUDY,
+        """
+        select
+            max(n) filter (is_primary) as n,
+            max(p_value) filter (is_primary) as p_value,
+            max(method) filter (is_primary) as method,
+            max(estimate) filter (statistic = 'mean' and variable = 'PCHG') as mean_pct,
+            max(estimate) filter (statistic = 'sd' and variable = 'PCHG') as sd_pct
+        from results.primary_endpoint
+        """,
+        None,
+    ).row(0, named=True)
+    failed = ask(STUDY, "from meta.current_check_result where not is_met or rows_failing > 0", None)
+    print(  # noqa: T201 - the demo talks to a person
+        f"""
+SIMULATED study {STUDY}, version {version}
+  lesion score at week 12: mean change {primary["mean_pct"]:.1f} % (SD {primary["sd_pct"]:.1f} %), n = {primary["n"]},
+  p = {primary["p_value"]:.4f} ({primary["method"]})
+  {failed.height} expectations are not met: the planted flaws of the delivery
+
+Look next at
+  the report                {report_file(open_lake(STUDY), version)}
+  what failed, and where    {COMMAND} checks {STUDY} --rows
+  the result in SQL         {COMMAND} sql {STUDY} "select * from results.primary_endpoint"
+  the versions              {COMMAND} versions {STUDY}
+  runs in the Prefect UI    {COMMAND} up"""
+    )
+
+
+if __name__ == "__main__":
+    main()

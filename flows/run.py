@@ -1,0 +1,60 @@
+"""Run: all stages, each publishing at most one version; what is unchanged is not done again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prefect import flow
+from prefect.states import Completed
+
+from flows.analyze import analyze
+from flows.artifacts import show_checks, show_results
+from flows.build import build
+from flows.ingest import ingest
+from flows.report import report
+from tasks.stage import new_run_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from prefect.client.schemas.objects import State
+
+    from tasks.stage import StageResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run did, stage by stage, and the report of the version it ended at."""
+
+    stages: tuple[StageResult, ...]
+    page: Path
+
+    @property
+    def version(self) -> int:
+        return max(stage.version for stage in self.stages)
+
+    @property
+    def is_new(self) -> bool:
+        return any(stage.is_new for stage in self.stages)
+
+
+@flow(name="run", flow_run_name="run {study}", timeout_seconds=24 * 3600)
+async def run(study: str, data: str | None = None) -> State[RunResult]:
+    """Ingest, build, analyze and report one study."""
+    run_id = new_run_id()
+    try:
+        stages = (
+            await ingest(study, data, run_id),
+            await build(study, run_id),
+            await analyze(study, run_id),
+        )
+    finally:
+        await show_checks(study)
+    page = await report(study)
+    await show_results(study)
+    result = RunResult(stages, page)
+    message = (
+        f"version {result.version}" if result.is_new else f"nothing changed since version {result.version}"
+    )
+    return Completed(message=message, data=result)

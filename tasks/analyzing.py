@@ -1,0 +1,73 @@
+"""Run any analysis: read its tables at one version, compute, judge, and prepare the publishing."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from tasks.gate import judge_table, references
+from tasks.modelling import count, inputs_of, provide
+from warehouse.errors import AnalysisError
+from warehouse.lineage import code_of, fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
+    from expectations.suite import Suite
+    from tasks.analyses import SwitchedOn
+    from tasks.stage import Stage
+
+log = logging.getLogger("trialhouse")
+
+# What computes the numbers beside our own code: another version of these is another analysis.
+LIBRARIES = ("numpy", "scipy", "polars", "pandas", "pydeseq2", "gseapy")
+
+
+def analysis_fingerprint(one: SwitchedOn, suite: Suite | None, content: Mapping[str, str]) -> str:
+    """Hash what decides a result: code, libraries, parameters, suite, and the content of its tables."""
+    return fingerprint(
+        "analysis",
+        {
+            "code": code_of(one.analysis.function.__module__),
+            "libraries": {name: version(name) for name in LIBRARIES},
+            "suite": suite.model_dump(mode="json") if suite is not None else None,
+        },
+        inputs_of(one.analysis.reads, suite, content),
+        parameters=one.parameters.model_dump(mode="json"),
+    )
+
+
+def run_analysis(stage: Stage, one: SwitchedOn) -> bool:
+    """Run one analysis unless the lake holds just this result; return whether it was run."""
+    analysis, table = one.analysis, one.analysis.fills
+    suite = stage.suites.get(table)
+    blocked = sorted((set(analysis.reads) | references(suite)) & stage.stopped.keys())
+    if blocked:
+        stage.stopped[table] = f"not run, for it reads {', '.join(blocked)}"
+        return False
+    own = analysis_fingerprint(one, suite, stage.content)
+    if stage.is_current(table, own):
+        stage.content[table] = stage.last_made[table].content
+        return False
+    inputs = inputs_of(analysis.reads, suite, stage.content)
+    for name in sorted(inputs):
+        provide(stage, name)
+    frames = [stage.connection.sql(f"from {name}").pl() for name in analysis.reads]
+    log.info("%s: started", analysis.name)
+    try:
+        result: pl.DataFrame = analysis.function(*frames, parameters=one.parameters)
+    except AnalysisError as error:
+        raise AnalysisError(f"{stage.study.id}: {analysis.name}: {error}") from error
+    stage.connection.register("result_frame", result)
+    stage.connection.execute(f"create or replace table {table} as from result_frame")
+    stage.connection.unregister("result_frame")
+    stage.provided.add(table)
+    judge_table(stage, table, reference_tables=inputs)
+    parameters = one.parameters.model_dump(mode="json")
+    rows = stage.made(table, own, inputs, parameters=parameters)
+    stage.will_replace(table, suite.notes if suite else None, {})
+    log.info("%s: %s", table, count(rows, "row"))
+    return True

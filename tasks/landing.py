@@ -1,0 +1,234 @@
+"""Land what was delivered: find the files, tell new from known, read them into `raw`, lose nothing."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from tasks.modelling import PROVENANCE, count, current_files
+from tasks.readers import check_sha256, find_pieces, read, sha256_of
+from tasks.stage import now
+from warehouse.errors import SourceError
+from warehouse.lake import LAKE, as_json
+from warehouse.publish import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from tasks.readers import Delivered, Piece
+    from tasks.stage import Stage
+    from warehouse.study import Study
+
+log = logging.getLogger("trialhouse")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a source's path holds now, against what the lake has of it."""
+
+    source: str
+    new: tuple[tuple[Piece, str], ...]
+    known: Mapping[str, str]
+    withdrawn: tuple[str, ...]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Return the sha256 of each file that is current once this delivery has landed."""
+        return {**self.known, **{piece.source_file: sha256 for piece, sha256 in self.new}}
+
+
+def find_deliveries(
+    study: Study, root: Path, landed: Mapping[str, Mapping[str, str]]
+) -> tuple[Delivery, ...]:
+    """Compare the files under the data root with those of the lake.
+
+    Raises
+    ------
+    SourceError
+        Naming every source that has no file or not the file that study.toml declares.
+    """
+    deliveries: list[Delivery] = []
+    problems: list[str] = []
+    for name, source in study.sources.items():
+        before = landed.get(name, {})
+        try:
+            pieces = find_pieces(root, name, source)
+            check_sha256(name, source, pieces)
+            found = [(piece, sha256_of(piece)) for piece in pieces]
+        except SourceError as error:
+            problems.append(str(error))
+            continue
+        present = {piece.source_file for piece, _ in found}
+        deliveries.append(
+            Delivery(
+                source=name,
+                new=tuple((piece, sha) for piece, sha in found if before.get(piece.source_file) != sha),
+                known={
+                    piece.source_file: sha for piece, sha in found if before.get(piece.source_file) == sha
+                },
+                withdrawn=tuple(sorted(before.keys() - present)),
+            )
+        )
+    if problems:
+        raise SourceError("\n".join(problems))
+    return tuple(deliveries)
+
+
+def landed_files(connection: duckdb.DuckDBPyConnection, version: int) -> dict[str, dict[str, str]]:
+    """Return, by source, the sha256 of each file that is current in the lake."""
+    return {
+        source: {file: sha256 for file, (sha256, _) in files.items()}
+        for source, files in current_files(connection, version).items()
+    }
+
+
+def land_source(stage: Stage, delivery: Delivery) -> bool:
+    """Read a source's new files and prepare their landing; return whether there is anything to land."""
+    for file in delivery.withdrawn:
+        log.warning(
+            "%s: %s is no longer delivered: its rows stay in raw, but are no longer current",
+            delivery.source,
+            file,
+        )
+        stage.ledgers["source_file"].append(
+            {
+                "run_id": stage.run.run_id,
+                "source": delivery.source,
+                "source_file": file,
+                "status": "withdrawn",
+                "loaded_at": stage.started_at,
+            }
+        )
+    source = stage.study.sources[delivery.source]
+    landed: list[tuple[Delivered, Piece, str]] = []
+    problems: list[str] = []
+    for piece, sha256 in delivery.new:
+        try:
+            landed.append((read(stage.connection, piece, source), piece, sha256))
+        except SourceError as error:
+            problems.append(str(error))
+    if problems:
+        raise SourceError("\n".join(problems))
+    if not landed:
+        if delivery.withdrawn:
+            stage.will_write(f"raw.{delivery.source}", _nothing_to_append)
+        return bool(delivery.withdrawn)
+    loaded_at = now()
+    for delivered, _, _ in landed:
+        for remark in delivered.remarks:
+            log.info("%s: %s: %s", delivery.source, delivered.source_file, remark)
+    stage.will_write(
+        f"raw.{delivery.source}",
+        lambda connection: _land(stage, connection, delivery.source, landed, loaded_at),
+    )
+    return True
+
+
+def _land(
+    stage: Stage,
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    landed: Sequence[tuple[Delivered, Piece, str]],
+    loaded_at: datetime,
+) -> None:
+    """Append the files' rows to `raw.<source>` in one statement, and say what arrived."""
+    table = f"{LAKE}.raw.{source}"
+    _fit_table(stage, connection, source, [delivered for delivered, _, _ in landed])
+    selects = [
+        f"select *, {_text(delivered.source_file)} as _source_file, {_text(sha256)} as _sha256,"
+        f" {_text(loaded_at.isoformat())}::timestamp as _loaded_at from {delivered.relation}"
+        for delivered, _, sha256 in landed
+    ]
+    try:
+        connection.execute(f"insert into {table} by name {' union all by name '.join(selects)}")
+    except duckdb.Error as error:
+        files = ", ".join(delivered.source_file for delivered, _, _ in landed)
+        message = " ".join(line.strip() for line in str(error).splitlines()[:3] if line.strip())
+        raise SourceError(f"source {source}: {files}: cannot be read to its end: {message}") from error
+    rows = dict(
+        connection.execute(
+            f"select _source_file, count(*) from {table} where _loaded_at = ? group by all",
+            [loaded_at],
+        ).fetchall()
+    )
+    for delivered, piece, sha256 in landed:
+        stage.ledgers["source_file"].append(
+            {
+                "run_id": stage.run.run_id,
+                "source": source,
+                "source_file": delivered.source_file,
+                "status": "delivered",
+                "format": stage.study.sources[source].format,
+                "sha256": sha256,
+                "bytes": _size(piece),
+                "rows": rows.get(delivered.source_file, 0),
+                "columns": as_json(list(delivered.columns)),
+                "encoding": delivered.encoding,
+                "separator": delivered.separator,
+                "has_bom": delivered.has_bom,
+                "remarks": "; ".join(delivered.remarks) or None,
+                "loaded_at": loaded_at,
+            }
+        )
+    log.info("raw.%s: %s from %s", source, count(sum(rows.values()), "row"), count(len(landed), "file"))
+
+
+def _fit_table(
+    stage: Stage, connection: duckdb.DuckDBPyConnection, source: str, landed: Sequence[Delivered]
+) -> None:
+    """Make the raw table, or widen it by columns that no earlier delivery had."""
+    table = f"{LAKE}.raw.{source}"
+    columns = list(dict.fromkeys(column for delivered in landed for column in delivered.columns))
+    labels = {column: text for delivered in landed for column, text in delivered.labels.items() if text}
+    if f"raw.{source}" in stage.in_lake:
+        present = [name for name, *_ in connection.execute(f"describe {table}").fetchall()]
+        known = {name.lower() for name in present}
+        added = [column for column in columns if column.lower() not in known]
+        for column in added:
+            connection.execute(f'alter table {table} add column "{column}" varchar')
+        describe(connection, table, None, {name: text for name, text in labels.items() if name in added})
+        return
+    declared = ", ".join(
+        f'"{column}" {"bigint" if column == "_source_column" else "varchar"}' for column in columns
+    )
+    connection.execute(
+        f"create table {table} ({declared}, _source_file varchar, _source_row bigint,"
+        " _sha256 varchar, _loaded_at timestamp)"
+    )
+    about = stage.study.sources[source].description or next(
+        (delivered.table_label for delivered in landed if delivered.table_label), None
+    )
+    simulated = "SIMULATED DATA. " if stage.study.study.simulated else ""
+    text = (
+        f"{simulated}{about or source}. As delivered, every value as text. grain: one row per delivered row"
+    )
+    describe(connection, table, text, labels | dict(zip(PROVENANCE, _PROVENANCE_COMMENTS, strict=True)))
+
+
+_PROVENANCE_COMMENTS = (
+    "delivered file, below the data root; archive.zip!member inside a zip",
+    "row in that file as a spreadsheet shows it (header = 1); observation number in a transport file",
+    "of the file's bytes",
+    "when it was landed, UTC",
+)
+
+
+def _size(piece: Piece) -> int:
+    if piece.member is None:
+        return piece.path.stat().st_size
+    with zipfile.ZipFile(piece.path) as archive:
+        return archive.getinfo(piece.member).file_size
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _nothing_to_append(_: duckdb.DuckDBPyConnection) -> None:
+    """Do nothing: a withdrawal changes what is current, which the ledger of source files says."""

@@ -1,0 +1,47 @@
+"""Write the raw files of a simulated study where its deliveries are looked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.simulation import read_assumptions, simulate
+from warehouse.errors import StudyError
+from warehouse.roots import HOME
+from warehouse.settings import load_settings
+from warehouse.study import load_study
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TRANSCRIPTOME = 20_000
+
+
+def simulate_delivery(
+    study_name: str,
+    *,
+    seed: int | None = None,
+    patients: int | None = None,
+    genes: int | None = None,
+    out: Path | None = None,
+) -> tuple[Path, str]:
+    """Simulate a delivery; what is not given is the study's own, calibrated, value."""
+    study = load_study(study_name)
+    file = study.folder / "simulation.toml"
+    if not file.is_file():
+        raise StudyError(f"{study.id}: the study has no simulation.toml: it is not a simulated study")
+    declared = study.study.data_root
+    if out is None:
+        if not declared.startswith(HOME):
+            raise StudyError(
+                f"{study.id}: data_root {declared!r} is no folder to write to: name one with --out"
+            )
+        out = load_settings().home.expanduser().resolve() / declared.removeprefix(HOME)
+    calibrated = read_assumptions(file).calibrated
+    summary = simulate(
+        file,
+        out.expanduser().resolve(),
+        seed=calibrated.seed if seed is None else seed,
+        patients=calibrated.patients if patients is None else patients,
+        genes=TRANSCRIPTOME if genes is None else genes,
+    )
+    return out, str(summary)

@@ -1,0 +1,97 @@
+"""The Prefect tasks: thin shells that give each step a name, a time limit and, where it helps, retries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks import analyzing, landing, modelling, preparation, reporting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Any, TypeVar
+
+    from tasks.analyses import SwitchedOn
+    from tasks.landing import Delivery
+    from tasks.preparation import Prepared
+    from tasks.stage import Stage, StageResult
+    from warehouse.models import Model
+
+    Result = TypeVar("Result")
+
+MINUTES = 60
+
+
+def is_passing_fault(_task: Any, _run: Any, state: Any) -> bool:
+    """Retry only what may mend itself: a network share that hiccups, never a wrong file or a wrong study."""
+    try:
+        state.result()
+    except OSError:
+        return True
+    except Exception:  # noqa: BLE001 - the state holds whatever the step raised
+        return False
+    return False
+
+
+@task(name="prepare study", cache_policy=NO_CACHE, timeout_seconds=5 * MINUTES)
+def prepare_study(study: str) -> Prepared:
+    return preparation.prepare(study)
+
+
+@task(
+    name="find deliveries",
+    cache_policy=NO_CACHE,
+    timeout_seconds=60 * MINUTES,
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=is_passing_fault,
+)
+def find_deliveries(stage: Stage, root: Path) -> tuple[Delivery, ...]:
+    landed = landing.landed_files(stage.connection, stage.input_version)
+    return landing.find_deliveries(stage.study, root, landed)
+
+
+@task(
+    name="land source",
+    cache_policy=NO_CACHE,
+    timeout_seconds=120 * MINUTES,
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=is_passing_fault,
+)
+def land_source(stage: Stage, delivery: Delivery) -> bool:
+    return landing.land_source(stage, delivery)
+
+
+@task(name="check sources", cache_policy=NO_CACHE, timeout_seconds=120 * MINUTES)
+def check_sources(stage: Stage) -> None:
+    stage.provide_study_tables()
+    modelling.provide_sources(stage)
+
+
+@task(name="build model", cache_policy=NO_CACHE, timeout_seconds=120 * MINUTES)
+def build_model(stage: Stage, model: Model) -> bool:
+    return modelling.build_model(stage, model)
+
+
+@task(name="run analysis", cache_policy=NO_CACHE, timeout_seconds=240 * MINUTES)
+def run_analysis(stage: Stage, one: SwitchedOn) -> bool:
+    return analyzing.run_analysis(stage, one)
+
+
+@task(name="publish", cache_policy=NO_CACHE, timeout_seconds=120 * MINUTES)
+def publish(stage: Stage, message: str) -> StageResult:
+    return stage.publish(message)
+
+
+@task(name="write report", cache_policy=NO_CACHE, timeout_seconds=10 * MINUTES)
+def write_report(prepared: Prepared, version: int | None, output: Path | None) -> Path:
+    return reporting.write_report(prepared, version, output)
+
+
+def named(step: Callable[..., Result], name: str) -> Callable[..., Result]:
+    """Give one task run the name of what it works on, so that the UI shows each by name."""
+    return step.with_options(task_run_name=name)  # type: ignore[attr-defined,no-any-return]
