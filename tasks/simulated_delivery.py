@@ -13,8 +13,6 @@ from warehouse.study import load_study
 if TYPE_CHECKING:
     from pathlib import Path
 
-TRANSCRIPTOME = 20_000
-
 
 def simulate_delivery(
     study_name: str,
@@ -36,12 +34,12 @@ def simulate_delivery(
                 f"{study.id}: data_root {declared!r} is no folder to write to: name one with --out"
             )
         out = load_settings().home.expanduser().resolve() / declared.removeprefix(HOME)
-    calibrated = read_assumptions(file).calibrated
+    shipped = read_assumptions(file).shipped
     summary = simulate(
         file,
         out.expanduser().resolve(),
-        seed=calibrated.seed if seed is None else seed,
-        patients=calibrated.patients if patients is None else patients,
-        genes=TRANSCRIPTOME if genes is None else genes,
+        seed=shipped.seed if seed is None else seed,
+        patients=shipped.patients if patients is None else patients,
+        genes=shipped.genes if genes is None else genes,
     )
     return out, str(summary)

@@ -1,0 +1,6 @@
+"""The simulated trial: raw files as such a trial delivers them, drawn from a study folder's assumptions."""
+
+from tasks.simulation.assumptions import Assumptions, read_assumptions
+from tasks.simulation.delivery import Summary, simulate
+
+__all__ = ["Assumptions", "Summary", "read_assumptions", "simulate"]
