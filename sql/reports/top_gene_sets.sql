@@ -1,0 +1,26 @@
+-- The gene sets that moved together most surely.
+-- grain: one row per collection, gene_set
+-- unit: nes is the enrichment score over the mean of its permutations; sizes in genes
+-- null: description is null where the collection gives none
+-- column position: Place by p-value
+-- column gene_set: Name of the set
+-- column size_ranked: Genes of the set that are in the ranking
+-- column nes: Normalised enrichment score: positive is higher at the later visit
+-- column leading_edge: Genes that carry the score, in order of the ranking
+select
+    row_number() over (order by p_value asc, abs(nes) desc, collection asc, gene_set asc) as position,
+    collection,
+    gene_set,
+    description,
+    size_in_collection,
+    size_ranked,
+    nes,
+    p_value,
+    p_adjusted,
+    leading_edge,
+    leading_edge_size,
+    direction,
+    status
+from results.enriched_gene_sets
+where p_value is not null
+qualify position <= 40
