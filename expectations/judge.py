@@ -113,7 +113,9 @@ class _Court:
         condition = kwargs.pop("row_condition", None)
         kwargs.pop("condition_parser", None)
         if great.is_row_level(expectation.type) or (
-            named_columns(kwargs) and expectation.type != "expect_column_to_exist"
+            named_columns(kwargs)
+            and expectation.type != "expect_column_to_exist"
+            and not expectation.type.startswith("expect_table_")
         ):
             self._require(named_columns(kwargs), expectation)
             frame = self._values(expectation)

@@ -41,7 +41,7 @@ Lakes live under TRIALHOUSE_HOME. Results go to stdout, messages to stderr.
 
 app = App(
     name="trialhouse",
-    help="Turn the raw exports of a small clinical trial into a versioned warehouse of checked data and results."
+    help="Turn the raw exports of a clinical trial into a versioned warehouse of checked data and results."
     + EPILOGUE,
     help_format="plaintext",
     version_flags=["--version"],
@@ -57,19 +57,20 @@ Format = Literal["table", "csv", "json", "parquet"]
 @app.command
 def run(study: Study, *, data: Data = None) -> None:
     """Ingest, check, build, analyze and report; what is unchanged is not done again."""
-    from tasks.preparation import first_change, prepare
-    from tasks.reporting import report_file
-    from warehouse.lake import open_lake
+    from tasks.unchanged import run_key, unchanged_version
+    from warehouse.lake import open_lake, report_file
+    from warehouse.study import load_study
 
     _begin()
-    prepared = prepare(study)
     where = _absolute(data)
-    change, version = first_change(prepared, where)
-    page = report_file(open_lake(prepared.study.id), version)
-    if change is None and page.is_file():
-        output.say(f"{prepared.study.id}: nothing changed since version {version}: no new version")
-        print(page)
-        return
+    loaded = load_study(study)
+    version = unchanged_version(loaded, run_key(loaded, where))
+    if version is not None:
+        page = report_file(open_lake(loaded.id), version)
+        if page.is_file():
+            output.say(f"{loaded.id}: nothing changed since version {version}: no new version")
+            print(page)
+            return
     from flows.run import run as flow
 
     done = asyncio.run(flow(study, where))
@@ -77,7 +78,7 @@ def run(study: Study, *, data: Data = None) -> None:
         what = f"version {stage.version}: {stage.message}" if stage.is_new else "unchanged"
         output.say(f"{stage.stage}: {what}")
     if not done.is_new:
-        output.say(f"{prepared.study.id}: nothing changed since version {done.version}: no new version")
+        output.say(f"{loaded.id}: nothing changed since version {done.version}: no new version")
     print(done.page)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from flows.output import ask
-from tasks.reporting import report_file
-from warehouse.lake import open_lake
+from warehouse.lake import open_lake, report_file
 
 STUDY = "nl_ruxolitinib"
 COMMAND = ".venv/bin/trialhouse"
@@ -29,8 +28,8 @@ def main() -> None:
     print(  # noqa: T201 - the demo talks to a person
         f"""
 SIMULATED study {STUDY}, version {version}
-  lesion score at week 12: mean change {primary["mean_pct"]:.1f} % (SD {primary["sd_pct"]:.1f} %), n = {primary["n"]},
-  p = {primary["p_value"]:.4f} ({primary["method"]})
+  lesion score at week 12: mean change {primary["mean_pct"]:.1f} % (SD {primary["sd_pct"]:.1f} %),
+  n = {primary["n"]}, p = {primary["p_value"]:.4f} ({primary["method"]})
   {failed.height} expectations are not met: the planted flaws of the delivery
 
 Look next at

@@ -13,12 +13,11 @@ from flows.artifacts import show_checks, show_results
 from flows.build import build
 from flows.ingest import ingest
 from flows.report import report
+from tasks import steps
 from tasks.stage import new_run_id
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from prefect.client.schemas.objects import State
 
     from tasks.stage import StageResult
 
@@ -40,7 +39,7 @@ class RunResult:
 
 
 @flow(name="run", flow_run_name="run {study}", timeout_seconds=24 * 3600)
-async def run(study: str, data: str | None = None) -> State[RunResult]:
+async def run(study: str, data: str | None = None) -> RunResult:
     """Ingest, build, analyze and report one study."""
     run_id = new_run_id()
     try:
@@ -54,7 +53,9 @@ async def run(study: str, data: str | None = None) -> State[RunResult]:
     page = await report(study)
     await show_results(study)
     result = RunResult(stages, page)
+    steps.remember_run(study, data, result.version)
     message = (
         f"version {result.version}" if result.is_new else f"nothing changed since version {result.version}"
     )
-    return Completed(message=message, data=result)
+    # Prefect unpacks a returned state; this one tells the UI the version.
+    return Completed(message=message, data=result)  # type: ignore[return-value]

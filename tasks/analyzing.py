@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tasks.gate import judge_table, references
 from tasks.modelling import count, inputs_of, provide
 from warehouse.errors import AnalysisError
-from warehouse.lineage import code_of, fingerprint
+from warehouse.lineage import LIBRARIES, code_of, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from tasks.stage import Stage
 
 log = logging.getLogger("trialhouse")
-
-# What computes the numbers beside our own code: another version of these is another analysis.
-LIBRARIES = ("numpy", "scipy", "polars", "pandas", "pydeseq2", "gseapy")
 
 
 def analysis_fingerprint(one: SwitchedOn, suite: Suite | None, content: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ import polars as pl
 
 from tasks.report.page import TABLES, About, render
 from warehouse.errors import LakeError
-from warehouse.lake import LAKE, Lake, newest_version, open_lake
+from warehouse.lake import LAKE, newest_version, open_lake, report_file
 from warehouse.versions import versions
 
 if TYPE_CHECKING:
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     import duckdb
 
     from tasks.preparation import Prepared
-
-
-def report_file(lake: Lake, version: int) -> Path:
-    return lake.folder / "reports" / f"{lake.study_id}-v{version}.html"
 
 
 def write_report(prepared: Prepared, version: int | None, output: Path | None) -> Path:
@@ -55,8 +51,6 @@ def _frames(connection: duckdb.DuckDBPyConnection) -> dict[str, pl.DataFrame]:
     ):
         if table in frames:
             frames[table] = connection.sql(f"from {view}").pl()
-    if "meta.source_file" in frames:
-        frames["meta.source_file"] = frames["meta.source_file"].with_columns(is_current=pl.lit(value=True))
     for table in ("meta.check_failure", "meta.quarantine", "meta.correction"):
         if table in frames:
             frames[table] = connection.sql(_NEWEST[table]).pl()
@@ -94,6 +88,15 @@ def _about(prepared: Prepared, listed: pl.DataFrame, version: int) -> About:
         published_at=row["published_at"],
         run_id=row["run_id"],
         code_version=row["code_version"],
-        reference=identity.reference,
+        commands=(
+            f"trialhouse run {identity.id}",
+            f"trialhouse report {identity.id} --at {version}",
+            f'trialhouse sql {identity.id} "select * from results.primary_endpoint" --at {version}',
+        ),
+        data_version=row["input_version"],
+        phase=identity.phase,
+        indication=identity.indication,
         registry=identity.registry,
+        reference=identity.reference,
+        obtain=identity.obtain,
     )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import analyzing, landing, modelling, preparation, reporting
+from tasks import analyzing, landing, modelling, preparation, reporting, unchanged
+from warehouse.study import load_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +91,12 @@ def publish(stage: Stage, message: str) -> StageResult:
 @task(name="write report", cache_policy=NO_CACHE, timeout_seconds=10 * MINUTES)
 def write_report(prepared: Prepared, version: int | None, output: Path | None) -> Path:
     return reporting.write_report(prepared, version, output)
+
+
+@task(name="remember run", cache_policy=NO_CACHE, timeout_seconds=60 * MINUTES)
+def remember_run(study: str, data: str | None, version: int) -> None:
+    loaded = load_study(study)
+    unchanged.remember(loaded, unchanged.run_key(loaded, data), version)
 
 
 def named(step: Callable[..., Result], name: str) -> Callable[..., Result]:

@@ -102,7 +102,8 @@ def apply(
             found = ", ".join(f"{file} row {row}" for file, row, _ in rows) or "none"
             raise StudyError(
                 f"corrections.toml: {correction.id}: matches {len(rows)} rows of {correction.source}"
-                f" ({found}), {correction.expect} expected: is the source mended? then withdraw the correction"
+                f" ({found}), {correction.expect} expected:"
+                " is the source mended? then withdraw the correction"
             )
         is_confirmed = correction.status == "confirmed"
         if is_confirmed:

@@ -145,6 +145,10 @@ class Lake:
             yield
 
 
+def report_file(lake: Lake, version: int) -> Path:
+    return lake.folder / "reports" / f"{lake.study_id}-v{version}.html"
+
+
 def open_lake(study_id: str, settings: Settings | None = None) -> Lake:
     return Lake(study_id, settings or load_settings())
 

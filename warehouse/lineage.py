@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import duckdb
 
 CODE = ("flows", "tasks", "sql", "expectations", "warehouse")
+# What computes the numbers beside our own code: another version of these is another result.
+LIBRARIES = ("numpy", "scipy", "polars", "pandas", "duckdb", "pydeseq2", "gseapy")
 
 
 @dataclass(frozen=True, slots=True)

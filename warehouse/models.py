@@ -58,7 +58,12 @@ class Plan:
         return tuple(model for model in self.models if model.schema in schemas)
 
 
-def plan(study: Study, contract: Collection[str], results: Collection[str] = ()) -> Plan:
+def plan(
+    study: Study,
+    contract: Collection[str],
+    results: Collection[str] = (),
+    judged_by: Mapping[str, Collection[str]] | None = None,
+) -> Plan:
     """Collect the house's and the study's models and put them in order.
 
     Parameters
@@ -69,6 +74,8 @@ def plan(study: Study, contract: Collection[str], results: Collection[str] = ())
         Every table name that the house knows, whether or not this study fills it.
     results
         The result tables that this study's analyses fill.
+    judged_by
+        For a table, those that its suite compares it with: they are made before it.
 
     Raises
     ------
@@ -92,7 +99,7 @@ def plan(study: Study, contract: Collection[str], results: Collection[str] = ())
     known = given | set(models) | set(contract)
     skipped: dict[str, str] = {}
     ordered: list[Model] = []
-    for table in _order(models):
+    for table in _order(models, judged_by or {}):
         model = models[table]
         _refuse_unknown(model, known, given)
         missing = sorted(model.reads - given - {made.table for made in ordered} - _meta(model))
@@ -124,8 +131,11 @@ def _refuse_unknown(model: Model, known: Collection[str], given: Collection[str]
             raise ModelError(f"{model.file}: {model.table} reads {table}: a layer reads only to its left")
 
 
-def _order(models: Mapping[str, Model]) -> Sequence[str]:
-    graph = {table: sorted(model.reads & models.keys()) for table, model in sorted(models.items())}
+def _order(models: Mapping[str, Model], judged_by: Mapping[str, Collection[str]]) -> Sequence[str]:
+    graph = {
+        table: sorted((model.reads | {*judged_by.get(table, ())}) & models.keys() - {table})
+        for table, model in sorted(models.items())
+    }
     try:
         return tuple(TopologicalSorter(graph).static_order())
     except CycleError as error:

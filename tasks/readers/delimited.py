@@ -1,0 +1,399 @@
+"""Delimited text of any separator and encoding (format `csv`), read by DuckDB wherever DuckDB is exact.
+
+The rules, for every delimited format:
+
+* A record may span lines by a quoted cell. The header is record 1 and the first row of data is record 2:
+  `_source_row` counts records. Lines that are empty are no records and are not counted.
+* A header is needed. Line breaks in its cells become a space. An empty name in the first column, as R
+  writes row names, becomes `row_name`; elsewhere `column_<position>`.
+* Every record has as many cells as the header; cells are text as delivered, empty ones are null. Blanks
+  between a separator and the quotes of a cell are no part of it.
+
+A plain UTF-8 file is scanned once by DuckDB, which counts cells in parallel, and then offered as a view.
+Its parser forgives one empty cell too many at the end of a row, which is how an unquoted separator in a
+text shifts a row unseen, so separators are counted too. What DuckDB refuses is read again record by
+record: either the fault is found and named, or the file is written anew in one dialect.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+import duckdb
+import numpy as np
+
+from tasks.readers.archive import CHUNK_BYTES
+from tasks.readers.delivery import (
+    Delivered,
+    Piece,
+    check_declared,
+    check_names,
+    create_relation,
+    identifier,
+    literal,
+)
+from tasks.readers.text import TextFile, as_utf8
+from warehouse.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from warehouse.study import Source
+
+# Where several fit equally: a comma occurs in text and in numbers, a tab hardly ever.
+SEPARATORS = ("\t", ";", "|", ",")
+SAMPLE_RECORDS = 200
+SAMPLE_CHARACTERS = 1 << 22
+# DuckDB's own limit of the bytes of a line; only a file that has a longer one is read with more.
+LINE_BYTES = 2_000_000
+# A quoted cell that is never closed swallows the rest of the file; no real record is this long.
+RECORD_CHARACTERS = 1 << 27
+SHOWN_CHARACTERS = 80
+_LINE_BREAK = re.compile(r"\s*[\r\n]+\s*")
+
+# The csv module's own limit is 128 kB a cell; RECORD_CHARACTERS is the bound here.
+csv.field_size_limit(sys.maxsize)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A delimited file that DuckDB is known to read without error.
+
+    `query` selects the cells as `c0`, `c1`, ... and `_source_row`, in the order of the file, without the
+    header. `header` has one name for each cell of a row. `is_lazy` says that the query may outlive the
+    context, because it reads the delivered file.
+    """
+
+    query: str
+    header: tuple[str, ...]
+    rows: int
+    separator: str
+    text: TextFile
+    is_lazy: bool
+    remarks: tuple[str, ...]
+
+
+def read(connection: duckdb.DuckDBPyConnection, piece: Piece, source: Source) -> Delivered:
+    """Read delimited text as delivered, a column of text for each name of its header."""
+    with open_table(connection, piece, source) as table:
+        columns, renamed = name_columns(table.header)
+        check_names(columns, piece)
+        check_declared(columns, piece, source)
+        cells = ", ".join(f"c{position} as {identifier(name)}" for position, name in enumerate(columns))
+        query = f"select {cells}, _source_row from ({table.query})"
+        return Delivered(
+            source_file=piece.source_file,
+            relation=create_relation(connection, query, is_lazy=table.is_lazy),
+            columns=columns,
+            rows=table.rows,
+            encoding=table.text.encoding,
+            separator=table.separator,
+            has_bom=table.text.has_bom,
+            remarks=(*table.remarks, *renamed),
+        )
+
+
+def name_columns(header: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return a name for each header cell and, in words, which names are not as delivered."""
+    names, remarks = [], []
+    for position, cell in enumerate(header, start=1):
+        name = _LINE_BREAK.sub(" ", cell)
+        if not name.strip():
+            name = "row_name" if position == 1 else f"column_{position}"
+            remarks.append(f"column {position} has no name: it is called {name!r}")
+        elif name != cell:
+            remarks.append(f"line breaks in the name of column {position} became spaces: {name!r}")
+        names.append(name)
+    if len(names) > 1 and all(_is_number(name) for name in names):
+        remarks.append("every name in the first row is a number: a file without a header loses its first row")
+    return tuple(names), tuple(remarks)
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+@contextmanager
+def open_table(
+    connection: duckdb.DuckDBPyConnection,
+    piece: Piece,
+    source: Source,
+    *,
+    may_omit_first_name: bool = False,
+) -> Iterator[Table]:
+    """Offer a delimited file as a query; a copy that had to be made lives as long as the context.
+
+    `may_omit_first_name` allows a header of one cell fewer than every row, as R writes a matrix.
+    """
+    with as_utf8(piece, source.encoding) as text:
+        separator, remark = _separator(piece, text, source)
+        remarks = [*text.remarks, *remark]
+        header, first_row = _first_records(piece, text.path, separator)
+        omits_first_name = may_omit_first_name and len(first_row) == len(header) + 1
+        if omits_first_name:
+            header = ["", *header]
+            remarks.append("the header has one cell fewer than the rows: the first column has no name")
+        scan = scan_text(text.path, separator, len(header))
+        # DuckDB takes an empty line in a file of one column for an empty cell.
+        is_exact = len(header) > 1 and not omits_first_name
+        rows = _count_checked(connection, text.path, scan, separator, header) if is_exact else None
+        is_rewritten = rows is None
+        if rows is None:
+            clean = text.scratch / "records"
+            rows, longest = _rewrite(
+                piece, text.path, separator, header, clean, omits_first_name=omits_first_name
+            )
+            scan = scan_text(clean, ",", len(header), line_bytes=max(LINE_BYTES, longest))
+            if _count(connection, scan) != rows:
+                raise SourceError(f"{piece.source_file}: the database does not read the {rows} rows it holds")
+            if is_exact:
+                remarks.append("record ends or quotes vary within the file: it was read record by record")
+        if rows == 0:
+            remarks.append("the file holds a header and no rows")
+        if _has_empty_lines(text.path):
+            remarks.append("the file holds empty lines: outside quotes they are no rows and are not counted")
+        yield Table(
+            query=_numbered(scan),
+            header=tuple(header),
+            rows=rows,
+            separator=separator,
+            text=text,
+            is_lazy=text.is_delivered and not is_rewritten,
+            remarks=tuple(remarks),
+        )
+
+
+def _separator(piece: Piece, text: TextFile, source: Source) -> tuple[str, tuple[str, ...]]:
+    with text.path.open(encoding="utf-8-sig", newline="") as stream:
+        sample = stream.read(SAMPLE_CHARACTERS)
+        is_whole = not stream.read(1)
+    if is_whole and not sample.strip():
+        raise SourceError(f"{piece.source_file}: the file holds nothing but white space; a header is needed")
+    if source.separator is not None:
+        return source.separator, ()
+    return find_separator(sample, is_whole=is_whole)
+
+
+def find_separator(sample: str, *, is_whole: bool = True) -> tuple[str, tuple[str, ...]]:
+    """Return the separator that splits the first records evenly and into the most cells.
+
+    If none does, the one that splits the header and leaves the most records of the header's length: the
+    reading then names the record that is not.
+    """
+    shapes = {}
+    for separator in SEPARATORS:
+        counts = _cells_per_record(sample, separator, is_whole=is_whole)
+        shapes[separator] = (
+            counts[0] > 1,
+            len(set(counts)) == 1,
+            counts.count(counts[0]) / len(counts),
+            counts[0],
+        )
+    fits = [separator for separator, (splits, is_even, _, _) in shapes.items() if splits and is_even]
+    if fits:
+        most = max(shapes[separator][3] for separator in fits)
+        best = [separator for separator in fits if shapes[separator][3] == most]
+        others = " or ".join(repr(separator) for separator in best[1:])
+        remark = (f"the separator was taken to be {best[0]!r}; {others} fits as well",) if others else ()
+        return best[0], remark
+    splitting = [separator for separator, (splits, *_) in shapes.items() if splits]
+    if splitting:
+        return max(splitting, key=lambda separator: shapes[separator][2:]), ()
+    # One column: a separator that its cells do not hold.
+    return max(reversed(SEPARATORS), key=lambda separator: shapes[separator][2]), ()
+
+
+def _cells_per_record(sample: str, separator: str, *, is_whole: bool) -> list[int]:
+    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=separator)
+    counts = [len(cells) for cells in itertools.islice(filter(None, reader), SAMPLE_RECORDS)]
+    # The end of the sample may cut its last record.
+    if not is_whole and 1 < len(counts) < SAMPLE_RECORDS:
+        counts.pop()
+    return counts or [1]
+
+
+def _first_records(piece: Piece, path: Path, separator: str) -> tuple[list[str], list[str]]:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        first = [cells for _, cells in itertools.islice(_records(piece, stream, separator), 2)]
+    return first[0], first[1] if len(first) > 1 else []
+
+
+def _records(piece: Piece, stream: TextIO, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record with its number, by the strict reading of quotes."""
+    number = 0
+    unfinished = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal unfinished
+        for line in stream:
+            unfinished += len(line)
+            if unfinished > RECORD_CHARACTERS:
+                raise csv.Error(f"no end within {RECORD_CHARACTERS} characters: a quote is not closed")
+            yield line
+
+    try:
+        for cells in csv.reader(lines(), delimiter=separator, strict=True):
+            unfinished = 0
+            if cells:
+                number += 1
+                yield number, cells
+    except csv.Error as error:
+        raise SourceError(
+            f"{piece.source_file}: row {number + 1} cannot be split at {separator!r}: {error}"
+        ) from error
+
+
+def scan_text(path: Path, separator: str, width: int, *, line_bytes: int = LINE_BYTES) -> str:
+    """Return DuckDB's reading of a file with nothing left for it to guess."""
+    # An exact path, also where it holds the marks of a pattern.
+    exact = re.sub(r"([*?\[])", r"[\1]", str(path))
+    columns = ", ".join(f"c{position}: 'VARCHAR'" for position in range(width))
+    return (
+        f"read_csv({literal(exact)}, columns = {{{columns}}}, delim = {literal(separator)}, quote = '\"', "
+        "escape = '\"', comment = '', header = true, auto_detect = false, strict_mode = true, "
+        "null_padding = false, ignore_errors = false, compression = 'none', encoding = 'utf-8', "
+        f"hive_partitioning = false, filename = false, max_line_size = {line_bytes})"
+    )
+
+
+def _numbered(scan: str) -> str:
+    # A window without order streams in the order of the file; a condition on it would cost it that.
+    return f"select *, row_number() over () + 1 as _source_row from {scan}"
+
+
+def _count_checked(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    scan: str,
+    separator: str,
+    header: Sequence[str],
+) -> int | None:
+    """Return the number of rows, or None if DuckDB cannot be trusted with the file."""
+    if _begins_empty(path):
+        # DuckDB would take the empty line for the header.
+        return None
+    rows = _count(connection, scan)
+    if rows is None:
+        return None
+    separators, may_end_empty = _count_separators(path, separator)
+    between_cells = (rows + 1) * (len(header) - 1)
+    if separators == between_cells or not may_end_empty:
+        return rows
+    mark = literal(separator)
+    within = " + ".join(
+        f"coalesce(sum(len(c{position}) - len(replace(c{position}, {mark}, ''))), 0)"
+        for position in range(len(header))
+    )
+    with connection.cursor() as cursor:
+        row = cursor.execute(f"select {within} from {scan}").fetchone()
+    within_cells = sum(name.count(separator) for name in header) + (0 if row is None else int(row[0]))
+    return rows if separators - within_cells == between_cells else None
+
+
+def _begins_empty(path: Path) -> bool:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return stream.read(1) in ("\r", "\n")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, scan: str) -> int | None:
+    # A connection of its own: a file that is refused must not end the caller's transaction.
+    with connection.cursor() as cursor:
+        try:
+            row = cursor.execute(f"select count(*) from {scan}").fetchone()
+        except (duckdb.InvalidInputException, duckdb.ConversionException):
+            return None
+    return None if row is None else int(row[0])
+
+
+def _count_separators(path: Path, separator: str) -> tuple[int, bool]:
+    """Count the separators, and tell whether a line may end in an empty cell: `,` or `""` or a blank."""
+    mark, blank, quote = (ord(character) for character in (separator, " ", '"'))
+    count = 0
+    may_end_empty = False
+    before = np.zeros(2, dtype=np.uint8)
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            bytes_read = np.frombuffer(chunk, dtype=np.uint8)
+            count += int(np.count_nonzero(bytes_read == mark))
+            if may_end_empty:
+                continue
+            window = np.concatenate([before, bytes_read])
+            ends = np.flatnonzero((window[2:] == ord("\n")) | (window[2:] == ord("\r"))) + 2
+            may_end_empty = _end_empty(window, ends, mark, blank, quote)
+            before = window[-2:]
+        return count, may_end_empty or _end_empty(before, np.array([2]), mark, blank, quote)
+
+
+def _end_empty(
+    window: np.ndarray[tuple[int], np.dtype[np.uint8]],
+    ends: np.ndarray[tuple[int], np.dtype[np.intp]],
+    mark: int,
+    blank: int,
+    quote: int,
+) -> bool:
+    last, last_but_one = window[ends - 1], window[ends - 2]
+    return bool(np.any((last == mark) | (last == blank) | ((last == quote) & (last_but_one == quote))))
+
+
+def _has_empty_lines(path: Path) -> bool:
+    """Tell whether empty lines stand before or between others; those at the end of the file move no row."""
+    tail = b"\n"
+    found = False
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            if found and chunk.strip(b"\r\n"):
+                return True
+            window = tail + chunk
+            inner = window.rstrip(b"\r\n")
+            if b"\n\n" in inner or b"\n\r\n" in inner:
+                return True
+            found = b"\n\n" in window or b"\n\r\n" in window
+            tail = window[-2:]
+    return False
+
+
+def _rewrite(
+    piece: Piece,
+    path: Path,
+    separator: str,
+    header: Sequence[str],
+    clean: Path,
+    *,
+    omits_first_name: bool,
+) -> tuple[int, int]:
+    """Write the records anew, every cell quoted; return the number of rows and the most bytes one can have."""
+    longest = number = 0
+    width = len(header)
+    with (
+        path.open(encoding="utf-8-sig", newline="") as stream,
+        clean.open("w", encoding="utf-8", newline="") as target,
+    ):
+        writer = csv.writer(target, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        for number, cells in _records(piece, stream, separator):
+            row = header if number == 1 else cells
+            if len(row) != width:
+                raise _ragged(piece, number, cells, width - omits_first_name, separator)
+            # The writer returns what the file's write does: characters, of four bytes at most.
+            longest = max(longest, 4 * int(writer.writerow(row)))
+    return number - 1, longest
+
+
+def _ragged(piece: Piece, number: int, cells: Sequence[str], width: int, separator: str) -> SourceError:
+    shown = separator.join(cells)
+    shown = repr(shown[:SHOWN_CHARACTERS]) + (" ..." if len(shown) > SHOWN_CHARACTERS else "")
+    return SourceError(
+        f"{piece.source_file}: row {number} has {len(cells)} cells where the header has {width} "
+        f"(separator {separator!r}; `separator` declares another): {shown}"
+    )

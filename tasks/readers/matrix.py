@@ -1,0 +1,68 @@
+"""A matrix of features by samples (format `matrix`), landed long: a row for each cell.
+
+The header is a name for the column of features (any, none, or left out altogether, as R does), then the
+samples. `_source_column` is the position of the cell in its row, so that `_source_row` and
+`_source_column` find it in a spreadsheet of the file. Empty cells are rows with a null value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.readers.delimited import open_table
+from tasks.readers.delivery import Delivered, Piece, check_declared, create_relation, literal
+from warehouse.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+    from warehouse.study import Source
+
+COLUMNS = ("feature_id", "sample_id", "value", "_source_column")
+
+
+def read(connection: duckdb.DuckDBPyConnection, piece: Piece, source: Source) -> Delivered:
+    """Read a matrix into (feature_id, sample_id, value)."""
+    check_declared(COLUMNS[:3], piece, source)
+    with open_table(connection, piece, source, may_omit_first_name=True) as table:
+        samples = table.header[1:]
+        _check_samples(piece, samples)
+        names = ", ".join(literal(sample) for sample in samples)
+        values = ", ".join(f"c{position}" for position in range(1, len(table.header)))
+        query = (
+            f"select c0 as feature_id, unnest([{names}]) as sample_id, unnest([{values}]) as value, "
+            f"unnest(range(2, {len(table.header) + 1})) as _source_column, _source_row from ({table.query})"
+        )
+        return Delivered(
+            source_file=piece.source_file,
+            relation=create_relation(connection, query, is_lazy=table.is_lazy),
+            columns=COLUMNS,
+            rows=table.rows * len(samples),
+            encoding=table.text.encoding,
+            separator=table.separator,
+            has_bom=table.text.has_bom,
+            remarks=table.remarks,
+        )
+
+
+def _check_samples(piece: Piece, samples: Sequence[str]) -> None:
+    if not samples:
+        raise SourceError(
+            f"{piece.source_file}: one column only; a matrix has a column of features and one for each sample"
+        )
+    positions: dict[str, list[int]] = {}
+    for position, sample in enumerate(samples, start=2):
+        if not sample.strip():
+            raise SourceError(f"{piece.source_file}: column {position} has no sample name; each needs one")
+        positions.setdefault(sample, []).append(position)
+    repeated = [
+        f"{sample!r} in columns {', '.join(map(str, places))}"
+        for sample, places in positions.items()
+        if len(places) > 1
+    ]
+    if repeated:
+        raise SourceError(
+            f"{piece.source_file}: samples stand more than once: {'; '.join(repeated)}; each must be unique"
+        )
