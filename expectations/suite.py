@@ -41,10 +41,11 @@ class Expectation(_Record):
 
 
 class Suite(_Record):
-    """All rules of one table."""
+    """All rules of one table; `columns` says what each column means, where no SQL header does."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
     notes: str = Field(min_length=1)
+    columns: dict[str, str] = {}
     expectations: tuple[Expectation, ...]
 
     @field_validator("expectations")
@@ -102,6 +103,7 @@ def combine(house: Suite, study: Suite) -> Suite:
     return house.model_copy(
         update={
             "notes": f"{house.notes} {study.notes}",
+            "columns": {**house.columns, **study.columns},
             "expectations": house.expectations + study.expectations,
         }
     )

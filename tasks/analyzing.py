@@ -65,6 +65,6 @@ def run_analysis(stage: Stage, one: SwitchedOn) -> bool:
     judge_table(stage, table, reference_tables=inputs)
     parameters = one.parameters.model_dump(mode="json")
     rows = stage.made(table, own, inputs, parameters=parameters)
-    stage.will_replace(table, suite.notes if suite else None, {})
+    stage.will_replace(table, suite.notes if suite else None, suite.columns if suite else {})
     log.info("%s: %s", table, count(rows, "row"))
     return True

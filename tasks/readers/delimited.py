@@ -9,10 +9,10 @@ The rules, for every delimited format:
 * Every record has as many cells as the header; cells are text as delivered, empty ones are null. Blanks
   between a separator and the quotes of a cell are no part of it.
 
-A plain UTF-8 file is scanned once by DuckDB, which counts cells in parallel, and then offered as a view.
-Its parser forgives one empty cell too many at the end of a row, which is how an unquoted separator in a
-text shifts a row unseen, so separators are counted too. What DuckDB refuses is read again record by
-record: either the fault is found and named, or the file is written anew in one dialect.
+A UTF-8 file is read by DuckDB in parallel into a temporary table, whose row ids number the rows. Its parser
+forgives one empty cell too many at the end of a row, which is how an unquoted separator in a text shifts
+a row unseen, so separators are counted too. What DuckDB refuses is read again record by record: either
+the fault is found and named, or the file is written anew in one dialect.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ from tasks.readers.delivery import (
     Piece,
     check_declared,
     check_names,
-    create_relation,
+    cells_of,
     identifier,
     literal,
+    new_name,
 )
 from tasks.readers.text import TextFile, as_utf8
 from warehouse.errors import SourceError
@@ -65,38 +66,40 @@ csv.field_size_limit(sys.maxsize)
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A delimited file that DuckDB is known to read without error.
+    """The cells of a delimited file, stored in the database.
 
-    `query` selects the cells as `c0`, `c1`, ... and `_source_row`, in the order of the file, without the
-    header. `header` has one name for each cell of a row. `is_lazy` says that the query may outlive the
-    context, because it reads the delivered file.
+    `query` selects them as `c0`, `c1`, ... and `_source_row`, without the header; `header` has one name for
+    each cell of a row. `relation` is the name that a view of the query is to have.
     """
 
+    relation: str
     query: str
     header: tuple[str, ...]
     rows: int
     separator: str
-    text: TextFile
-    is_lazy: bool
+    encoding: str
+    has_bom: bool
     remarks: tuple[str, ...]
 
 
 def read(connection: duckdb.DuckDBPyConnection, piece: Piece, source: Source) -> Delivered:
     """Read delimited text as delivered, a column of text for each name of its header."""
-    with open_table(connection, piece, source) as table:
+    with store_table(connection, piece, source) as table:
         columns, renamed = name_columns(table.header)
         check_names(columns, piece)
         check_declared(columns, piece, source)
         cells = ", ".join(f"c{position} as {identifier(name)}" for position, name in enumerate(columns))
-        query = f"select {cells}, _source_row from ({table.query})"
+        connection.execute(
+            f"create temp view {table.relation} as select {cells}, _source_row from ({table.query})"
+        )
         return Delivered(
             source_file=piece.source_file,
-            relation=create_relation(connection, query, is_lazy=table.is_lazy),
+            relation=table.relation,
             columns=columns,
             rows=table.rows,
-            encoding=table.text.encoding,
+            encoding=table.encoding,
             separator=table.separator,
-            has_bom=table.text.has_bom,
+            has_bom=table.has_bom,
             remarks=(*table.remarks, *renamed),
         )
 
@@ -126,17 +129,19 @@ def _is_number(name: str) -> bool:
 
 
 @contextmanager
-def open_table(
+def store_table(
     connection: duckdb.DuckDBPyConnection,
     piece: Piece,
     source: Source,
     *,
     may_omit_first_name: bool = False,
 ) -> Iterator[Table]:
-    """Offer a delimited file as a query; a copy that had to be made lives as long as the context.
+    """Store a delimited file as a table, which is dropped again if the context ends in an error.
 
     `may_omit_first_name` allows a header of one cell fewer than every row, as R writes a matrix.
     """
+    relation = new_name()
+    cells = cells_of(relation)
     with as_utf8(piece, source.encoding) as text:
         separator, remark = _separator(piece, text, source)
         remarks = [*text.remarks, *remark]
@@ -145,18 +150,17 @@ def open_table(
         if omits_first_name:
             header = ["", *header]
             remarks.append("the header has one cell fewer than the rows: the first column has no name")
-        scan = scan_text(text.path, separator, len(header))
         # DuckDB takes an empty line in a file of one column for an empty cell.
         is_exact = len(header) > 1 and not omits_first_name
-        rows = _count_checked(connection, text.path, scan, separator, header) if is_exact else None
-        is_rewritten = rows is None
+        scan = scan_text(text.path, separator, len(header))
+        rows = _store_checked(connection, text.path, scan, separator, header, cells) if is_exact else None
         if rows is None:
             clean = text.scratch / "records"
             rows, longest = _rewrite(
                 piece, text.path, separator, header, clean, omits_first_name=omits_first_name
             )
             scan = scan_text(clean, ",", len(header), line_bytes=max(LINE_BYTES, longest))
-            if _count(connection, scan) != rows:
+            if _store(connection, scan, cells) != rows:
                 raise SourceError(f"{piece.source_file}: the database does not read the {rows} rows it holds")
             if is_exact:
                 remarks.append("record ends or quotes vary within the file: it was read record by record")
@@ -164,15 +168,20 @@ def open_table(
             remarks.append("the file holds a header and no rows")
         if _has_empty_lines(text.path):
             remarks.append("the file holds empty lines: outside quotes they are no rows and are not counted")
+    try:
         yield Table(
-            query=_numbered(scan),
+            relation=relation,
+            query=_cells_query(connection, cells),
             header=tuple(header),
             rows=rows,
             separator=separator,
-            text=text,
-            is_lazy=text.is_delivered and not is_rewritten,
+            encoding=text.encoding,
+            has_bom=text.has_bom,
             remarks=tuple(remarks),
         )
+    except BaseException:
+        connection.execute(f"drop table if exists {cells}")
+        raise
 
 
 def _separator(piece: Piece, text: TextFile, source: Source) -> tuple[str, tuple[str, ...]]:
@@ -268,23 +277,19 @@ def scan_text(path: Path, separator: str, width: int, *, line_bytes: int = LINE_
     )
 
 
-def _numbered(scan: str) -> str:
-    # A window without order streams in the order of the file; a condition on it would cost it that.
-    return f"select *, row_number() over () + 1 as _source_row from {scan}"
-
-
-def _count_checked(
+def _store_checked(
     connection: duckdb.DuckDBPyConnection,
     path: Path,
     scan: str,
     separator: str,
     header: Sequence[str],
+    table: str,
 ) -> int | None:
-    """Return the number of rows, or None if DuckDB cannot be trusted with the file."""
+    """Store the cells and return the number of rows, or None if DuckDB cannot be trusted with the file."""
     if _begins_empty(path):
         # DuckDB would take the empty line for the header.
         return None
-    rows = _count(connection, scan)
+    rows = _store(connection, scan, table)
     if rows is None:
         return None
     separators, may_end_empty = _count_separators(path, separator)
@@ -296,25 +301,38 @@ def _count_checked(
         f"coalesce(sum(len(c{position}) - len(replace(c{position}, {mark}, ''))), 0)"
         for position in range(len(header))
     )
-    with connection.cursor() as cursor:
-        row = cursor.execute(f"select {within} from {scan}").fetchone()
+    row = connection.execute(f"select {within} from {table}").fetchone()
     within_cells = sum(name.count(separator) for name in header) + (0 if row is None else int(row[0]))
-    return rows if separators - within_cells == between_cells else None
+    if separators - within_cells == between_cells:
+        return rows
+    connection.execute(f"drop table {table}")
+    return None
+
+
+def _store(connection: duckdb.DuckDBPyConnection, scan: str, table: str) -> int | None:
+    """Store the cells of a file; a connection that does not keep the order of rows stores their number too."""
+    numbered = "" if _keeps_order(connection) else ", row_number() over () + 1 as _source_row"
+    try:
+        connection.execute(f"create temp table {table} as select *{numbered} from {scan}")
+    except (duckdb.InvalidInputException, duckdb.ConversionException):
+        return None
+    row = connection.execute(f"select count(*) from {table}").fetchone()
+    return None if row is None else int(row[0])
+
+
+def _keeps_order(connection: duckdb.DuckDBPyConnection) -> bool:
+    return connection.execute("select current_setting('preserve_insertion_order')").fetchone() == (True,)
+
+
+def _cells_query(connection: duckdb.DuckDBPyConnection, table: str) -> str:
+    # The row id of a table just filled counts its rows from 0; a window would do so on one thread only.
+    numbered = ", rowid + 2 as _source_row" if _keeps_order(connection) else ""
+    return f"select *{numbered} from {table}"
 
 
 def _begins_empty(path: Path) -> bool:
     with path.open(encoding="utf-8-sig", newline="") as stream:
         return stream.read(1) in ("\r", "\n")
-
-
-def _count(connection: duckdb.DuckDBPyConnection, scan: str) -> int | None:
-    # A connection of its own: a file that is refused must not end the caller's transaction.
-    with connection.cursor() as cursor:
-        try:
-            row = cursor.execute(f"select count(*) from {scan}").fetchone()
-        except (duckdb.InvalidInputException, duckdb.ConversionException):
-            return None
-    return None if row is None else int(row[0])
 
 
 def _count_separators(path: Path, separator: str) -> tuple[int, bool]:
@@ -373,7 +391,7 @@ def _rewrite(
     *,
     omits_first_name: bool,
 ) -> tuple[int, int]:
-    """Write the records anew, every cell quoted; return the number of rows and the most bytes one can have."""
+    """Write the records anew, every cell quoted; return the number of rows and the most bytes of one."""
     longest = number = 0
     width = len(header)
     with (

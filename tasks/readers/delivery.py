@@ -66,12 +66,9 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def create_relation(connection: DuckDBPyConnection, query: str, *, is_lazy: bool = False) -> str:
-    """Keep a query as a temporary table or, if `is_lazy`, as a view that reads the file when it is read."""
-    # A name is never used twice in a process, so the pieces of a source can stand beside each other.
-    name = f"delivered_{next(_numbers)}"
-    connection.execute(f"create temp {'view' if is_lazy else 'table'} {name} as {query}")
-    return name
+def new_name() -> str:
+    """Return a name for a relation, never used twice, so that the pieces of a source stand beside each other."""
+    return f"delivered_{next(_numbers)}"
 
 
 def store_rows(
@@ -82,21 +79,32 @@ def store_rows(
     """Keep rows read in Python as a temporary table of text columns; empty text becomes null."""
     arrays = [pa.array(values, type=pa.string()) for values in columns.values()]
     rows = pa.table([*arrays, pa.array(source_rows, type=pa.int64())], names=[*columns, "_source_row"])
-    incoming = f"incoming_{next(_numbers)}"
+    relation = new_name()
+    incoming = f"{relation}_incoming"
     connection.register(incoming, rows)
     try:
         cells = ", ".join(f"nullif({identifier(name)}, '') as {identifier(name)}" for name in columns)
-        return create_relation(connection, f"select {cells}, _source_row from {incoming}")
+        connection.execute(f"create temp table {relation} as select {cells}, _source_row from {incoming}")
     finally:
         connection.unregister(incoming)
+    return relation
 
 
 def release(connection: DuckDBPyConnection, delivered: Delivered) -> None:
-    """Drop the relation of a piece that has landed."""
-    is_view = connection.execute(
-        "select count(*) > 0 from duckdb_views() where temporary and view_name = ?", [delivered.relation]
-    ).fetchone() == (True,)
-    connection.execute(f"drop {'view' if is_view else 'table'} if exists {delivered.relation}")
+    """Drop the relation of a piece that has landed, and what it reads from."""
+    kind = connection.execute(
+        "select table_type from information_schema.tables where table_name = ?", [delivered.relation]
+    ).fetchone()
+    if kind == ("VIEW",):
+        connection.execute(f"drop view {delivered.relation}")
+        connection.execute(f"drop table if exists {cells_of(delivered.relation)}")
+    elif kind is not None:
+        connection.execute(f"drop table {delivered.relation}")
+
+
+def cells_of(relation: str) -> str:
+    """Return the name of the table under a relation that is a view of cells as delivered."""
+    return f"{relation}_cells"
 
 
 def check_names(columns: Sequence[str], piece: Piece) -> None:

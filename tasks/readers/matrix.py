@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.readers.delimited import open_table
-from tasks.readers.delivery import Delivered, Piece, check_declared, create_relation, literal
+from tasks.readers.delimited import store_table
+from tasks.readers.delivery import Delivered, Piece, check_declared, literal
 from warehouse.errors import SourceError
 
 if TYPE_CHECKING:
@@ -26,23 +26,24 @@ COLUMNS = ("feature_id", "sample_id", "value", "_source_column")
 def read(connection: duckdb.DuckDBPyConnection, piece: Piece, source: Source) -> Delivered:
     """Read a matrix into (feature_id, sample_id, value)."""
     check_declared(COLUMNS[:3], piece, source)
-    with open_table(connection, piece, source, may_omit_first_name=True) as table:
+    with store_table(connection, piece, source, may_omit_first_name=True) as table:
         samples = table.header[1:]
         _check_samples(piece, samples)
         names = ", ".join(literal(sample) for sample in samples)
         values = ", ".join(f"c{position}" for position in range(1, len(table.header)))
-        query = (
-            f"select c0 as feature_id, unnest([{names}]) as sample_id, unnest([{values}]) as value, "
-            f"unnest(range(2, {len(table.header) + 1})) as _source_column, _source_row from ({table.query})"
+        connection.execute(
+            f"create temp view {table.relation} as select c0 as feature_id, unnest([{names}]) as sample_id, "
+            f"unnest([{values}]) as value, unnest(range(2, {len(table.header) + 1})) as _source_column, "
+            f"_source_row from ({table.query})"
         )
         return Delivered(
             source_file=piece.source_file,
-            relation=create_relation(connection, query, is_lazy=table.is_lazy),
+            relation=table.relation,
             columns=COLUMNS,
             rows=table.rows * len(samples),
-            encoding=table.text.encoding,
+            encoding=table.encoding,
             separator=table.separator,
-            has_bom=table.text.has_bom,
+            has_bom=table.has_bom,
             remarks=table.remarks,
         )
 

@@ -27,8 +27,8 @@ READERS: Mapping[Format, Reader] = {
 def read(connection: duckdb.DuckDBPyConnection, piece: Piece, source: Source) -> Delivered:
     """Read one piece of a source in the format that the study declares for it.
 
-    The relation in the answer is read to its end once already, so that what follows cannot fail on the
-    file; `release` drops it. Raises SourceError, naming file, row and text, for a file that is not what it
-    should be.
+    The file is read to its end here, so that landing cannot fail on it; `release` drops the relation.
+    SourceError names the file, the row and the text of what is not as it should be. Call it outside a
+    transaction: text that the database refuses ends one.
     """
     return READERS[source.format](connection, piece, source)

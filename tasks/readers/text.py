@@ -47,16 +47,12 @@ class _WindowsDecoder(codecs.IncrementalDecoder):
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """A UTF-8 file on disk. `is_delivered` is false for a decompressed or recoded copy.
-
-    `scratch` is a folder for further copies; it goes with the context that offers the file.
-    """
+    """A UTF-8 file on disk; `scratch` is a folder for further copies and goes with the context."""
 
     path: Path
     scratch: Path
     encoding: str
     has_bom: bool
-    is_delivered: bool
     remarks: tuple[str, ...]
 
 
@@ -89,7 +85,7 @@ def as_utf8(piece: Piece, declared: str | None) -> Iterator[TextFile]:
                 encoding = WINDOWS
                 remarks = (f"not UTF-8 at byte {error.start}: read as {WINDOWS}",)
         if encoding in ("utf-8", "utf-8-sig"):
-            yield TextFile(path, folder, encoding, has_bom, path == piece.path, remarks)
+            yield TextFile(path, folder, encoding, has_bom, remarks)
             return
         recoded = folder / "recoded"
         try:
@@ -97,7 +93,7 @@ def as_utf8(piece: Piece, declared: str | None) -> Iterator[TextFile]:
             _decode(piece, path, None if is_windows else encoding, target=recoded)
         except UnicodeError as error:
             raise _undecodable(piece, path, encoding, error) from error
-        yield TextFile(recoded, folder, encoding, has_bom, is_delivered=False, remarks=remarks)
+        yield TextFile(recoded, folder, encoding, has_bom, remarks)
 
 
 def _known(piece: Piece, declared: str) -> str:

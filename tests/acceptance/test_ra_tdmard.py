@@ -1,0 +1,82 @@
+"""The real paired-biopsy study from its public files to results in the lake."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture(scope="module")
+def ask(ran):
+    return ran("ra_tdmard")
+
+
+def test_nineteen_pairs_are_linked_by_subject_and_not_by_the_number_in_the_sample_name(ask) -> None:
+    pairs = ask(
+        """
+        select usubjid, count(*) as n, count(distinct visit) as visits, list(sample_id order by visit) as samples
+        from omics.sample group by usubjid
+        """
+    )
+    assert pairs.height == 19
+    assert set(pairs["n"]) == {2}
+    assert set(pairs["visits"]) == {2}
+    # GEO says that subject AP10 gave RA_pre_2 and RA_post_2: the number is the order of the subjects as text.
+    assert (
+        ask(
+            "select count(*) as n from omics.sample where usubjid like '%AP10' and sample_id like '%\\_2' escape '\\'"
+        )["n"][0]
+        == 2
+    )
+
+
+def test_fractional_counts_are_reported_row_by_row_and_rounded_by_the_stated_rule(ask) -> None:
+    counts = ask(
+        """
+        select count(*) as n, count(*) filter (count_delivered <> floor(count_delivered)) as fractional,
+            count(*) filter (count <> floor(count_delivered + 0.5)) as not_nearest
+        from omics.expression
+        """
+    ).row(0, named=True)
+    assert counts["n"] == 25227 * 38
+    assert counts["not_nearest"] == 0
+    recorded = ask(
+        "select count(*) as n from meta.check_failure where table_name = 'omics.expression'"
+        " and source_file like '%GSE97165_GEO_count_matrix.txt.gz' and source_row > 1"
+    )["n"][0]
+    assert recorded == counts["fractional"] == 113_144
+
+
+def test_the_interferon_gamma_response_falls_after_treatment(ask) -> None:
+    sets = ask(
+        "select * from results.enriched_gene_sets where gene_set = 'HALLMARK_INTERFERON_GAMMA_RESPONSE'"
+    ).row(0, named=True)
+    assert sets["nes"] < -3
+    assert 0 < sets["p_value"] < 1e-10
+    assert "CXCL10" in sets["leading_edge"] or "CXCL9" in sets["leading_edge"]
+
+
+def test_interferon_gamma_itself_is_tested_and_falls(ask) -> None:
+    gene = ask("select * from results.treatment_effect_on_expression where symbol = 'IFNG'").row(
+        0, named=True
+    )
+    assert gene["status"] == "tested"
+    assert gene["is_protected"]
+    assert gene["log2_fold_change"] < -2
+
+
+def test_every_result_leads_back_to_the_delivered_files(ask) -> None:
+    files = ask(
+        """
+        with recursive upstream(target, input) as (
+            select target, input from meta.lineage where target = 'results.enriched_gene_sets'
+            union select lineage.target, lineage.input
+            from meta.lineage join upstream on lineage.target = upstream.input
+        )
+        select distinct source_file from upstream join meta.source_file on upstream.input = source_file
+        """
+    )["source_file"].to_list()
+    assert any("count_matrix" in name for name in files)
+    assert any("meta_treatment" in name for name in files)
+    assert any("h.all" in name for name in files)
