@@ -1,0 +1,188 @@
+"""docs/study.md and the template of a new study name all that a study folder may say."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from expectations.suite import find_suites, named_columns
+from flows.cli import EXIT_CODES
+from tasks.analyses import ANALYSES
+from tasks.scaffold import TEMPLATE
+from tasks.stage import STAGE_SCHEMAS
+from warehouse.corrections import Correction
+from warehouse.meta import study_tables
+from warehouse.study import Arm, ColumnType, Design, Format, Identity, Score, Source, Study, Visit, load_study
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import BaseModel
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOC = (REPOSITORY / "docs" / "study.md").read_text(encoding="utf-8")
+TEMPLATE_TOML = (TEMPLATE / "study.toml").read_text(encoding="utf-8")
+RECORDS: tuple[type[BaseModel], ...] = (Identity, Design, Arm, Visit, Score, Source)
+KEYS = [(record, key) for record in RECORDS for key in record.model_fields]
+PARAMETERS = [(analysis, key) for analysis in ANALYSES for key in analysis.parameters.model_fields]
+
+
+def section(title: str) -> str:
+    """Return the text from a heading to the next."""
+    _, found, rest = DOC.partition(f"{title}\n")
+    assert found, title
+    return re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def contract() -> dict[str, str]:
+    """Return what the table of the contract says of each table."""
+    rows: dict[str, str] = {}
+    for line in section("### The contract").splitlines():
+        cells = line.split("|")
+        if len(cells) == 4:
+            for table in re.findall(r"`((?:sdtm|omics)\.\w+)`", cells[1]):
+                rows[table] = cells[2]
+    return rows
+
+
+def house_columns() -> Iterator[tuple[str, str, str]]:
+    """Yield each table, column and file by which the house asks for a column of a study's table."""
+    made_by_house = {f"{file.parent.name}.{file.stem}" for file in (REPOSITORY / "sql").glob("*/*.sql")}
+    for table, suite in find_suites(REPOSITORY / "expectations").items():
+        for expectation in suite.expectations:
+            condition = expectation.kwargs.get("row_condition")
+            names = {node.id for node in ast.walk(ast.parse(condition or "0")) if isinstance(node, ast.Name)}
+            for column in names.union(named_columns(expectation.kwargs)):
+                if table.partition(".")[0] in ("sdtm", "omics") and table not in made_by_house:
+                    yield table, column, f"expectations/{table}"
+    for file in sorted((REPOSITORY / "sql").glob("*/*.sql")):
+        query = sqlglot.parse_one(file.read_text(encoding="utf-8"), dialect="duckdb")
+        named = {
+            table.alias_or_name: f"{table.db}.{table.name}"
+            for table in query.find_all(exp.Table)
+            if table.db in ("sdtm", "omics")
+        }
+        for column in query.find_all(exp.Column):
+            if column.table in named:
+                yield named[column.table], column.name.lower(), str(file.relative_to(REPOSITORY))
+
+
+@pytest.mark.parametrize(("record", "key"), KEYS, ids=[f"{record.__name__}.{key}" for record, key in KEYS])
+def test_every_key_of_study_toml_is_documented(record, key):
+    title = {
+        Identity: "### `[study]`",
+        Source: "### `[sources.<name>]`",
+    }.get(record, "### `[design]`")
+    assert f"`{key}`" in section(title)
+
+
+@pytest.mark.parametrize(("record", "key"), KEYS, ids=[f"{record.__name__}.{key}" for record, key in KEYS])
+def test_every_key_of_study_toml_is_in_the_template(record, key):
+    # `columns` and the three lists of the design are sections of their own there.
+    shown = rf"^(# )?{key} = " if key not in ("columns", "arms", "visits", "scores") else rf"^\[.*\b{key}\]+$"
+    assert re.search(shown, TEMPLATE_TOML, flags=re.MULTILINE), record
+
+
+def test_every_section_of_study_toml_is_documented():
+    for name in Study.model_fields.keys() - {"folder"}:
+        assert f"[{name}" in DOC
+
+
+@pytest.mark.parametrize(
+    ("analysis", "key"), PARAMETERS, ids=[f"{analysis.name}.{key}" for analysis, key in PARAMETERS]
+)
+def test_every_parameter_of_an_analysis_is_documented_and_in_the_template(analysis, key):
+    (row,) = [line for line in DOC.splitlines() if line.startswith(f"| `{analysis.name}` |")]
+    assert f"`{key}`" in row
+    for read in analysis.reads:
+        assert f"`{read}`" in row
+    shown = TEMPLATE_TOML.partition(f"[analyses.{analysis.name}]")[2]
+    assert re.search(rf"^(# )?{key} = ", shown, flags=re.MULTILINE)
+
+
+def test_the_defaults_in_the_template_are_those_of_the_analyses():
+    switched_on = re.sub(r"^# (?=\[analyses\.|\w+ = )", "", TEMPLATE_TOML, flags=re.MULTILINE)
+    analyses: dict[str, Any] = tomllib.loads(switched_on)["analyses"]
+    for analysis in ANALYSES:
+        for key, field in analysis.parameters.model_fields.items():
+            # Examples, for there is no default that says something.
+            if field.is_required() or field.default is None or key in ("primary", "protected_genes"):
+                continue
+            default = field.default
+            shown = analyses[analysis.name][key]
+            assert (tuple(shown) if isinstance(shown, list) else shown) == default, key
+
+
+@pytest.mark.parametrize("name", get_args(Format))
+def test_every_format_is_documented(name):
+    assert f"`{name}`" in section("### `[sources.<name>]`")
+    assert f"| `{name}` |" in section("## What lands in raw")
+
+
+@pytest.mark.parametrize("name", get_args(ColumnType))
+def test_every_column_type_is_documented(name):
+    assert f"`{name}`" in section("### `[sources.<name>]`")
+
+
+@pytest.mark.parametrize("key", Correction.model_fields)
+def test_every_key_of_a_correction_is_documented_and_in_the_template(key):
+    assert re.search(rf"^{key} = ", section("## Corrections"), flags=re.MULTILINE)
+    template = (TEMPLATE / "corrections.toml").read_text(encoding="utf-8")
+    assert re.search(rf"^# {key} = ", template, flags=re.MULTILINE)
+
+
+def test_every_table_made_from_study_toml_is_documented_with_its_columns():
+    for name, frame in study_tables(load_study("nl_ruxolitinib")).items():
+        (row,) = [line for line in DOC.splitlines() if line.startswith(f"| `meta.{name}` |")]
+        assert re.findall(r"`(\w+)`", row) == frame.columns
+
+
+def test_every_column_that_the_house_asks_for_is_in_the_contract():
+    documented = contract()
+    missing = {
+        (table, column, where)
+        for table, column, where in house_columns()
+        if not column.startswith("_") and f"`{column}`" not in documented.get(table, "")
+    }
+    assert missing == set()
+
+
+def test_the_contract_names_no_column_that_nothing_asks_for():
+    asked = {(table, column) for table, column, _ in house_columns()}
+    # The analysis of gene sets passes the description on.
+    asked.add(("omics.gene_set", "description"))
+    named = {
+        (table, column)
+        for table, text in contract().items()
+        for column in re.findall(r"`([a-z_0-9]+)`", text)
+    }
+    assert named - asked == set()
+
+
+def test_every_exit_code_is_documented():
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", section("## Errors"), flags=re.MULTILINE)}
+    assert documented == {0, 1, 2, 130, *EXIT_CODES.values()}
+
+
+def test_every_schema_is_documented():
+    for schemas in STAGE_SCHEMAS.values():
+        for schema in schemas:
+            assert schema in section("## Models: from raw to sdtm and omics")
+
+
+def test_the_examples_are_sound():
+    example = re.search(r"```json\n(.*?)```", DOC, flags=re.DOTALL)
+    assert example
+    (expectation,) = json.loads(example[1])["expectations"]
+    assert set(expectation) == {"type", "kwargs", "severity", "notes"}
+    correction = re.search(r"```toml\n(.*?)```", DOC, flags=re.DOTALL)
+    assert correction
+    Correction.model_validate(tomllib.loads(correction[1])["correction"][0])
