@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from expectations.suite import SuiteError, referenced_table
+from expectations.suite import SuiteError, check_types, referenced_table
 from warehouse.errors import StudyError
 from warehouse.lake import as_json
 
@@ -53,6 +53,7 @@ def judge_table(stage: Stage, table: str, *, reference_tables: Collection[str]) 
         return [value for (value,) in rows]
 
     try:
+        _check_suites(stage)
         verdict = judge(frame, suite, reference)
     except ValueError as error:  # a suite that cannot be judged is an error, never a pass
         raise StudyError(str(error)) from error
@@ -71,6 +72,14 @@ def judge_table(stage: Stage, table: str, *, reference_tables: Collection[str]) 
         stage.stopped[table] = "; ".join(failed) + _first_failure(verdict, frame)
         return False
     return True
+
+
+def _check_suites(stage: Stage) -> None:
+    """Refuse a misspelt expectation in any suite before the first table is judged, not after the tenth."""
+    if not stage.are_suites_checked:
+        for suite in stage.suites.values():
+            check_types(suite)
+        stage.are_suites_checked = True
 
 
 def record_outcome(

@@ -80,6 +80,7 @@ class Stage:
             if table in self.in_lake or table.startswith("raw.")
         }
         self.suites = suites_of(study)
+        self.are_suites_checked = False
         self.content: dict[str, str] = {}
         self.provided: set[str] = set()
         self.ledgers: dict[str, list[dict[str, object]]] = defaultdict(list)

@@ -50,12 +50,12 @@ def load_corrections(study: Study) -> tuple[Correction, ...]:
         return ()
     try:
         corrections = _File.model_validate(tomllib.loads(file.read_text(encoding="utf-8"))).correction
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{file}: not a TOML file: {error}") from error
     except ValidationError as error:
-        allowed = ", ".join(Correction.model_fields)
         lines = [
-            f"  {'.'.join(map(str, problem['loc']))}: {problem['msg']} (allowed keys: {allowed})"
+            f"  {'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            f" (allowed keys: {', '.join((Correction if len(problem['loc']) > 1 else _File).model_fields)})"
             for problem in error.errors()
         ]
         raise StudyError("\n".join([f"{file}:", *lines])) from error

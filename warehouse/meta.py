@@ -153,6 +153,9 @@ LEDGERS: Mapping[str, Ledger] = {
     ),
 }
 
+# What SQL models may know of study.toml.
+STUDY_TABLES = ("meta.study", "meta.arm", "meta.visit", "meta.score")
+
 # The newest word on each file and on each table that was ever judged.
 VIEWS: Mapping[str, str] = {
     "current_source_file": """

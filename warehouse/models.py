@@ -11,6 +11,7 @@ import sqlglot
 from sqlglot import exp
 
 from warehouse.errors import ModelError
+from warehouse.meta import STUDY_TABLES
 from warehouse.study import HOUSE
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # A table may read only from the schemas at or before its own.
 LAYERS = ("raw", "staging", "sdtm", "omics", "adam", "results", "reports")
+# raw is landed and results are computed: no SELECT makes their tables.
+MODELLED = ("staging", "sdtm", "omics", "adam", "reports")
 HEADER_KEYS = ("grain", "unit", "null", "replaces")
 
 
@@ -120,6 +123,8 @@ def _refuse_unknown(model: Model, known: Collection[str], given: Collection[str]
     for table in sorted(model.reads):
         schema = table.partition(".")[0]
         if schema == "meta":
+            if table not in STUDY_TABLES:
+                raise ModelError(f"{model.file}: unknown table {table}: allowed: {', '.join(STUDY_TABLES)}")
             continue
         if table not in known:
             candidates = sorted(name for name in known if name.startswith(f"{schema}."))
@@ -147,9 +152,9 @@ def _collect(folder: Path, *, is_house: bool) -> dict[str, Model]:
     models = {}
     for file in sorted(folder.glob("**/*.sql")):
         parts = file.relative_to(folder).with_suffix("").parts
-        if len(parts) != 2 or parts[0] not in LAYERS[1:] or not re.fullmatch(r"[a-z][a-z0-9_]*", parts[1]):  # noqa: PLR2004
+        if len(parts) != 2 or parts[0] not in MODELLED or not re.fullmatch(r"[a-z][a-z0-9_]*", parts[1]):  # noqa: PLR2004
             raise ModelError(
-                f"{file}: a model lies at sql/<schema>/<table>.sql with schema one of {', '.join(LAYERS[1:])}"
+                f"{file}: a model lies at sql/<schema>/<table>.sql with schema one of {', '.join(MODELLED)}"
             )
         table = ".".join(parts)
         models[table] = read_model(file, table, is_house=is_house)
@@ -158,7 +163,10 @@ def _collect(folder: Path, *, is_house: bool) -> dict[str, Model]:
 
 def read_model(file: Path, table: str, *, is_house: bool) -> Model:
     """Read one file: its header comment, its SELECT and the tables that the SELECT reads."""
-    text = file.read_text(encoding="utf-8")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{file}: byte {error.start}: the file is not UTF-8") from error
     try:
         statements = [statement for statement in sqlglot.parse(text, dialect="duckdb") if statement]
     except sqlglot.errors.SqlglotError as error:
@@ -166,11 +174,14 @@ def read_model(file: Path, table: str, *, is_house: bool) -> Model:
     if len(statements) != 1 or not isinstance(statements[0], (exp.Select, exp.SetOperation)):
         raise ModelError(f"{file}: a model is exactly one SELECT")
     comment, columns, replaces = _header(file, text)
+    reads = frozenset(_reads(file, statements[0]))
+    if table in reads:
+        raise ModelError(f"{file}: {table} reads itself")
     return Model(
         table=table,
         file=file,
         select=text.strip().rstrip(";"),
-        reads=frozenset(_reads(file, statements[0])) - {table},
+        reads=reads,
         is_house=is_house,
         comment=comment,
         column_comments=columns,

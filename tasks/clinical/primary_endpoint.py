@@ -194,13 +194,13 @@ def _pairs(adqs: pl.DataFrame, parameters: PrimaryEndpointParameters) -> _Pairs:
     without_baseline = sorted(set(at_visit.filter(pl.col("base").is_null())["usubjid"]))
     if complete.is_empty():
         raise AnalysisError(
-            f"primary_endpoint: {parameters.score} at {parameters.visit}: no subject of the population "
+            f"{parameters.score} at {parameters.visit}: no subject of the population "
             f"{parameters.population} has both a baseline and a value at the visit"
         )
     for variable in parameters.variables:
         if complete[variable].null_count() == complete.height:
             raise AnalysisError(
-                f"primary_endpoint: {variable} of {parameters.score} at {parameters.visit}: undefined in all "
+                f"{variable} of {parameters.score} at {parameters.visit}: undefined in all "
                 f"{complete.height} subjects: leave it out of `variables`"
             )
     warnings = [*arm_warnings]
@@ -222,14 +222,10 @@ def _pairs(adqs: pl.DataFrame, parameters: PrimaryEndpointParameters) -> _Pairs:
 def _score_rows(adqs: pl.DataFrame, parameters: PrimaryEndpointParameters) -> pl.DataFrame:
     score = adqs.filter(pl.col("paramcd") == parameters.score)
     if score.is_empty():
-        raise AnalysisError(
-            f"primary_endpoint: score {parameters.score!r}: adam.adqs has {_values(adqs, 'paramcd')}"
-        )
+        raise AnalysisError(f"score {parameters.score!r}: adam.adqs has {_values(adqs, 'paramcd')}")
     score = score.filter(pl.col(parameters.population) == "Y")
     if score.is_empty():
-        raise AnalysisError(
-            f"primary_endpoint: population {parameters.population!r}: nobody with {parameters.score} is in it"
-        )
+        raise AnalysisError(f"population {parameters.population!r}: nobody with {parameters.score} is in it")
     return score
 
 
@@ -237,12 +233,10 @@ def _arm(score: pl.DataFrame, parameters: PrimaryEndpointParameters) -> tuple[st
     arms = sorted(score["trt01a"].drop_nulls().unique())
     if parameters.arm is None:
         if len(arms) > 1:
-            raise AnalysisError(
-                f"primary_endpoint: arm: not named, and there are several: name one of {', '.join(arms)}"
-            )
+            raise AnalysisError(f"arm: not named, and there are several: name one of {', '.join(arms)}")
         return None, []
     if parameters.arm not in arms:
-        raise AnalysisError(f"primary_endpoint: arm {parameters.arm!r}: must be one of {', '.join(arms)}")
+        raise AnalysisError(f"arm {parameters.arm!r}: must be one of {', '.join(arms)}")
     if len(arms) == 1:
         return parameters.arm, []
     return parameters.arm, [
@@ -252,16 +246,14 @@ def _arm(score: pl.DataFrame, parameters: PrimaryEndpointParameters) -> tuple[st
 
 def _visit_rows(score: pl.DataFrame, parameters: PrimaryEndpointParameters) -> pl.DataFrame:
     if parameters.visit not in score["avisit"]:
-        raise AnalysisError(
-            f"primary_endpoint: visit {parameters.visit!r}: {parameters.score} has {_values(score, 'avisit')}"
-        )
+        raise AnalysisError(f"visit {parameters.visit!r}: {parameters.score} has {_values(score, 'avisit')}")
     chosen = score.filter(
         pl.col("avisit") == parameters.visit, pl.col("anl01fl") == "Y", pl.col("dtype").is_null()
     )
     repeated = chosen.filter(chosen["usubjid"].is_duplicated())["usubjid"].unique().sort()
     if repeated.len():
         raise AnalysisError(
-            f"primary_endpoint: {parameters.score} at {parameters.visit}: more than one analysis record "
+            f"{parameters.score} at {parameters.visit}: more than one analysis record "
             f"(anl01fl = Y, dtype null) of {_names(repeated.to_list())}: one each is allowed"
         )
     return chosen

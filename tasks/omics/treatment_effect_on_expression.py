@@ -16,7 +16,7 @@ from pydeseq2 import utils
 from pydeseq2.dds import DeseqDataSet
 from pydeseq2.default_inference import DefaultInference
 from pydeseq2.ds import DeseqStats
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from tasks.analysis import Analysis, Parameters
 from tasks.stats.negative_binomial import dispersion_trend, glm_fit, paired_dispersion, wald_test

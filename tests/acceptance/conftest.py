@@ -4,7 +4,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import polars as pl
 import pytest
 
 from tasks.queries import read
@@ -12,6 +11,8 @@ from tasks.queries import read
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import polars as pl
 
 
 @pytest.fixture(scope="session")
