@@ -37,7 +37,9 @@ class Settings(BaseSettings):
         description="`sqlite` (a file in the lake) or `postgres:` and a libpq connection string",
     )
     storage: str | None = Field(
-        default=None, description="folder or object-store prefix of the Parquet data; default: in the lake"
+        default=None,
+        pattern=r"^[^:]*$",
+        description="folder of the Parquet data of all lakes, such as a shared disk; default: in each lake",
     )
     author: str = Field(default_factory=_user, description="who stands in each version")
     memory_limit: str = Field(default="8GB", description="DuckDB's memory limit; beyond it spills to disk")
