@@ -33,9 +33,9 @@ from tasks.readers.archive import CHUNK_BYTES
 from tasks.readers.delivery import (
     Delivered,
     Piece,
+    cells_of,
     check_declared,
     check_names,
-    cells_of,
     identifier,
     literal,
     new_name,
@@ -153,20 +153,22 @@ def store_table(
         # DuckDB takes an empty line in a file of one column for an empty cell.
         is_exact = len(header) > 1 and not omits_first_name
         scan = scan_text(text.path, separator, len(header))
-        rows = _store_checked(connection, text.path, scan, separator, header, cells) if is_exact else None
+        rows = None
+        if is_exact:
+            rows = _store_checked(connection, text.path, scan, header, cells, separator=separator)
         if rows is None:
             clean = text.scratch / "records"
             rows, longest = _rewrite(
                 piece, text.path, separator, header, clean, omits_first_name=omits_first_name
             )
-            scan = scan_text(clean, ",", len(header), line_bytes=max(LINE_BYTES, longest))
+            scan = scan_text(clean, ",", len(header), line_bytes=max(LINE_BYTES, longest), has_header=False)
             if _store(connection, scan, cells) != rows:
                 raise SourceError(f"{piece.source_file}: the database does not read the {rows} rows it holds")
             if is_exact:
                 remarks.append("record ends or quotes vary within the file: it was read record by record")
         if rows == 0:
             remarks.append("the file holds a header and no rows")
-        if _has_empty_lines(text.path):
+        if _has_empty_lines(text.path, rows):
             remarks.append("the file holds empty lines: outside quotes they are no rows and are not counted")
     try:
         yield Table(
@@ -264,14 +266,21 @@ def _records(piece: Piece, stream: TextIO, separator: str) -> Iterator[tuple[int
         ) from error
 
 
-def scan_text(path: Path, separator: str, width: int, *, line_bytes: int = LINE_BYTES) -> str:
+def scan_text(
+    path: Path,
+    separator: str,
+    width: int,
+    *,
+    line_bytes: int = LINE_BYTES,
+    has_header: bool = True,
+) -> str:
     """Return DuckDB's reading of a file with nothing left for it to guess."""
     # An exact path, also where it holds the marks of a pattern.
     exact = re.sub(r"([*?\[])", r"[\1]", str(path))
     columns = ", ".join(f"c{position}: 'VARCHAR'" for position in range(width))
     return (
         f"read_csv({literal(exact)}, columns = {{{columns}}}, delim = {literal(separator)}, quote = '\"', "
-        "escape = '\"', comment = '', header = true, auto_detect = false, strict_mode = true, "
+        f"escape = '\"', comment = '', header = {has_header}, auto_detect = false, strict_mode = true, "
         "null_padding = false, ignore_errors = false, compression = 'none', encoding = 'utf-8', "
         f"hive_partitioning = false, filename = false, max_line_size = {line_bytes})"
     )
@@ -281,9 +290,10 @@ def _store_checked(
     connection: duckdb.DuckDBPyConnection,
     path: Path,
     scan: str,
-    separator: str,
     header: Sequence[str],
     table: str,
+    *,
+    separator: str,
 ) -> int | None:
     """Store the cells and return the number of rows, or None if DuckDB cannot be trusted with the file."""
     if _begins_empty(path):
@@ -292,9 +302,9 @@ def _store_checked(
     rows = _store(connection, scan, table)
     if rows is None:
         return None
-    separators, may_end_empty = _count_separators(path, separator)
+    (separators,) = _count_characters(path, separator)
     between_cells = (rows + 1) * (len(header) - 1)
-    if separators == between_cells or not may_end_empty:
+    if separators == between_cells or not _may_end_empty(path, separator):
         return rows
     mark = literal(separator)
     within = " + ".join(
@@ -310,7 +320,7 @@ def _store_checked(
 
 
 def _store(connection: duckdb.DuckDBPyConnection, scan: str, table: str) -> int | None:
-    """Store the cells of a file; a connection that does not keep the order of rows stores their number too."""
+    """Store the cells, with the number of their row where the connection does not keep the order of rows."""
     numbered = "" if _keeps_order(connection) else ", row_number() over () + 1 as _source_row"
     try:
         connection.execute(f"create temp table {table} as select *{numbered} from {scan}")
@@ -335,38 +345,37 @@ def _begins_empty(path: Path) -> bool:
         return stream.read(1) in ("\r", "\n")
 
 
-def _count_separators(path: Path, separator: str) -> tuple[int, bool]:
-    """Count the separators, and tell whether a line may end in an empty cell: `,` or `""` or a blank."""
-    mark, blank, quote = (ord(character) for character in (separator, " ", '"'))
-    count = 0
-    may_end_empty = False
-    before = np.zeros(2, dtype=np.uint8)
+def _count_characters(path: Path, characters: str) -> tuple[int, ...]:
+    marks = [ord(character) for character in characters]
+    counts = [0] * len(marks)
     with path.open("rb") as stream:
         while chunk := stream.read(CHUNK_BYTES):
-            bytes_read = np.frombuffer(chunk, dtype=np.uint8)
-            count += int(np.count_nonzero(bytes_read == mark))
-            if may_end_empty:
-                continue
-            window = np.concatenate([before, bytes_read])
-            ends = np.flatnonzero((window[2:] == ord("\n")) | (window[2:] == ord("\r"))) + 2
-            may_end_empty = _end_empty(window, ends, mark, blank, quote)
-            before = window[-2:]
-        return count, may_end_empty or _end_empty(before, np.array([2]), mark, blank, quote)
+            content = np.frombuffer(chunk, dtype=np.uint8)
+            for position, mark in enumerate(marks):
+                counts[position] += int(np.count_nonzero(content == mark))
+    return tuple(counts)
 
 
-def _end_empty(
-    window: np.ndarray[tuple[int], np.dtype[np.uint8]],
-    ends: np.ndarray[tuple[int], np.dtype[np.intp]],
-    mark: int,
-    blank: int,
-    quote: int,
-) -> bool:
-    last, last_but_one = window[ends - 1], window[ends - 2]
-    return bool(np.any((last == mark) | (last == blank) | ((last == quote) & (last_but_one == quote))))
+def _may_end_empty(path: Path, separator: str) -> bool:
+    """Tell whether a line ends in `,` or `""` or a blank, as one with a last cell that is empty does."""
+    mark, blank, quote = (ord(character) for character in (separator, " ", '"'))
+    before = np.zeros(2, dtype=np.uint8)
+    with path.open("rb") as stream:
+        # The end of the file ends a line too.
+        for chunk in itertools.chain(iter(lambda: stream.read(CHUNK_BYTES), b""), (b"\n",)):
+            content = np.concatenate([before, np.frombuffer(chunk, dtype=np.uint8)])
+            ends = np.flatnonzero((content[2:] == ord("\n")) | (content[2:] == ord("\r"))) + 2
+            last, last_but_one = content[ends - 1], content[ends - 2]
+            if np.any((last == mark) | (last == blank) | ((last == quote) & (last_but_one == quote))):
+                return True
+            before = content[-2:]
+    return False
 
 
-def _has_empty_lines(path: Path) -> bool:
+def _has_empty_lines(path: Path, rows: int) -> bool:
     """Tell whether empty lines stand before or between others; those at the end of the file move no row."""
+    if _count_characters(path, "\n")[0] in (rows, rows + 1):
+        return False
     tail = b"\n"
     found = False
     with path.open("rb") as stream:
@@ -391,7 +400,7 @@ def _rewrite(
     *,
     omits_first_name: bool,
 ) -> tuple[int, int]:
-    """Write the records anew, every cell quoted; return the number of rows and the most bytes of one."""
+    """Write the rows anew, every cell quoted; return the number of rows and the most bytes of one."""
     longest = number = 0
     width = len(header)
     with (
@@ -400,11 +409,12 @@ def _rewrite(
     ):
         writer = csv.writer(target, quoting=csv.QUOTE_ALL, lineterminator="\n")
         for number, cells in _records(piece, stream, separator):
-            row = header if number == 1 else cells
-            if len(row) != width:
+            if number == 1:
+                continue
+            if len(cells) != width:
                 raise _ragged(piece, number, cells, width - omits_first_name, separator)
             # The writer returns what the file's write does: characters, of four bytes at most.
-            longest = max(longest, 4 * int(writer.writerow(row)))
+            longest = max(longest, 4 * int(writer.writerow(cells)))
     return number - 1, longest
 
 

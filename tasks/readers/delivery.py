@@ -67,7 +67,7 @@ def literal(text: str) -> str:
 
 
 def new_name() -> str:
-    """Return a name for a relation, never used twice, so that the pieces of a source stand beside each other."""
+    """Return a name never used twice, so that the relations of many pieces stand beside each other."""
     return f"delivered_{next(_numbers)}"
 
 
