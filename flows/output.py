@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -80,15 +81,15 @@ def list_studies() -> pl.DataFrame:
 
 def _show_table(frame: pl.DataFrame) -> None:
     # Into a file or a pipe nothing is cut or folded.
-    console = Console(
-        file=sys.stdout, width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False
-    )
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, kind in frame.schema.items():
         table.add_column(name, justify="right" if kind.is_numeric() else "left", overflow="fold")
     for row in frame.iter_rows():
         table.add_row(*(_cell(value) for value in row))
-    console.print(table)
+    text = io.StringIO()
+    Console(file=text, width=width, highlight=False, markup=False, no_color=True).print(table)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
 def _cell(value: object) -> str:
