@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import cyclopts
 from cyclopts import App, Parameter
@@ -21,6 +22,9 @@ from warehouse.errors import (
     TrialhouseError,
 )
 
+if TYPE_CHECKING:
+    from types import FrameType
+
 EXIT_CODES: dict[type[TrialhouseError], int] = {
     StudyError: 3,
     SourceError: 4,
@@ -32,6 +36,8 @@ EXIT_CODES: dict[type[TrialhouseError], int] = {
 }
 USAGE = 2
 INTERRUPTED = 130
+# What DuckDB makes of Ctrl-C within a query.
+QUERY_INTERRUPTED = "Query interrupted"
 
 EPILOGUE = """
 Exit codes: 0 done, 2 wrong usage, 3 study folder, 4 delivered file, 5 SQL model, 6 critical expectation
@@ -45,6 +51,7 @@ app = App(
     + EPILOGUE,
     help_format="plaintext",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 
 Study = Annotated[str, Parameter(help="A study's name, or the path of a study folder.")]
@@ -225,8 +232,14 @@ def up(
 
 
 def _begin() -> None:
+    # Left to asyncio, Ctrl-C would only be heard at the next pause of a stage: after it has published.
+    signal.signal(signal.SIGINT, _interrupt)
     environment.configure()
     environment.show_progress()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _absolute(data: Path | None) -> str | None:
@@ -256,7 +269,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))
     except BrokenPipeError:
         sys.stderr.close()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and str(error) != QUERY_INTERRUPTED:
+            raise
         output.say("trialhouse: interrupted; a stage that had not published has changed nothing")
         sys.exit(INTERRUPTED)
 

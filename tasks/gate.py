@@ -170,7 +170,7 @@ def _columns(outcome: Outcome) -> list[str]:
 
 
 def _failures(frame: pl.DataFrame, outcome: Outcome) -> list[dict[str, object]]:
-    """Point each failing row to its source, or, where a table has no single source row, to its key."""
+    """Point each failing row to its source row, and to its key where that says too little or is missing."""
     failing = outcome.failing
     if failing.is_empty():
         return []
@@ -178,7 +178,11 @@ def _failures(frame: pl.DataFrame, outcome: Outcome) -> list[dict[str, object]]:
     has_source = all(name in frame.columns for name in SOURCE)
     source_file = rows[SOURCE[0]].to_list() if has_source else [None] * rows.height
     source_row = rows[SOURCE[1]].to_list() if has_source else [None] * rows.height
-    keys = [None] * rows.height if has_source else _keys(rows)
+    keys: list[str | None] = list(_keys(rows))
+    if has_source:
+        # One delivered row may be many rows here, as a line of a matrix is: the key says which of them.
+        shares = frame.select(SOURCE).is_duplicated()[failing["position"].to_list()]
+        keys = [key if is_shared else None for key, is_shared in zip(keys, shares, strict=True)]
     return [
         {"column_name": column, "value": value, "source_file": file, "source_row": row, "row_key": key}
         for column, value, file, row, key in zip(
@@ -189,7 +193,9 @@ def _failures(frame: pl.DataFrame, outcome: Outcome) -> list[dict[str, object]]:
 
 def _keys(rows: pl.DataFrame) -> list[str]:
     identifying = [
-        name for name, kind in rows.schema.items() if kind in (pl.String, pl.Int64, pl.Int32, pl.Date)
+        name
+        for name, kind in rows.schema.items()
+        if kind in (pl.String, pl.Int64, pl.Int32, pl.Date) and name not in SOURCE
     ]
     return [as_json(row) for row in rows.select(identifying[:KEY_COLUMNS]).iter_rows(named=True)]
 

@@ -111,7 +111,7 @@ class Lake:
         try:
             connection.execute(f"attach {_quote(target)} as {LAKE} ({', '.join(options)})")
         except duckdb.Error as error:
-            if version is not None and "napshot" in str(error):
+            if version is not None and (version < 0 or "napshot" in str(error)):
                 raise LakeError(
                     f"version {version}: the lake of {self.study_id} has no such version:"
                     f" see `trialhouse versions {self.study_id}`"

@@ -52,10 +52,17 @@ def last_made(connection: duckdb.DuckDBPyConnection) -> dict[str, Made]:
     """Return, for each table of the newest version, how it was made."""
     if "meta.lineage" not in tables(connection):
         return {}
+    # A run that was stopped has the newest word on the tables it judged, and it said what is not in the
+    # lake: those are made and judged again, so that no finding outlives what it was about.
     rows = connection.execute(
         f"""
-        select target, fingerprint, content, rows from {LAKE}.meta.lineage
-        join {LAKE}.meta.run using (run_id)
+        with stopped as (
+            select table_name as target, max(started_at) as stopped_at
+            from {LAKE}.meta.check_result join {LAKE}.meta.run using (run_id, stage)
+            where status = 'stopped' group by all
+        )
+        select target, if(stopped_at > started_at, '', fingerprint), content, rows
+        from {LAKE}.meta.lineage join {LAKE}.meta.run using (run_id) left join stopped using (target)
         where status = 'published'
         qualify row_number() over (partition by target order by started_at desc) = 1
         """

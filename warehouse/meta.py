@@ -103,7 +103,10 @@ LEDGERS: Mapping[str, Ledger] = {
                 "delivered file of the row; null for tables with no single source row",
             ),
             "source_row": ("BIGINT", "row in that file as a spreadsheet shows it"),
-            "row_key": ("VARCHAR", "what identifies the row where it has no source row"),
+            "row_key": (
+                "VARCHAR",
+                "what identifies the row where it has no source row, or shares it with others",
+            ),
             "notes": ("VARCHAR", "why the expectation exists"),
         },
     ),
