@@ -1,6 +1,5 @@
 """Deliveries as they come: each fault is refused by name, or recorded with file, row, column and value."""
 
-# ruff: noqa: PLR0917 - pytest hands over fixtures by name
 from __future__ import annotations
 
 import gzip

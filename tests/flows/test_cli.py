@@ -1,6 +1,5 @@
 """The `trialhouse` command: its subcommands, formats, messages and exit codes."""
 
-# ruff: noqa: PLR0917 - pytest hands over fixtures by name
 from __future__ import annotations
 
 import csv

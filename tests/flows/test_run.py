@@ -1,6 +1,5 @@
 """The whole job on the simulated study: versions, gates, lineage, and what stops it."""
 
-# ruff: noqa: PLR0917 - pytest hands over fixtures by name
 from __future__ import annotations
 
 import contextlib

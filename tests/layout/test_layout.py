@@ -99,7 +99,7 @@ def test_a_study_is_sound_and_explains_itself(folder: Path) -> None:
 
 
 def test_a_deployment_names_a_study_of_the_house() -> None:
-    import yaml  # noqa: PLC0415
+    import yaml
 
     deployments = yaml.safe_load((HOUSE / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     assert {deployment["parameters"]["study"] for deployment in deployments} == {
