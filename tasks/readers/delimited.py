@@ -22,6 +22,7 @@ import io
 import itertools
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
@@ -45,6 +46,7 @@ from warehouse.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from warehouse.study import Source
@@ -58,6 +60,8 @@ LINE_BYTES = 2_000_000
 # A quoted cell that is never closed swallows the rest of the file; no real record is this long.
 RECORD_CHARACTERS = 1 << 27
 SHOWN_CHARACTERS = 80
+# A thread reads a quarter of this at a time; what does not fill a row group is copied once more to be stored.
+BUFFER_BYTES = 1 << 27
 _LINE_BREAK = re.compile(r"\s*[\r\n]+\s*")
 
 # The csv module's own limit is 128 kB a cell; RECORD_CHARACTERS is the bound here.
@@ -80,6 +84,19 @@ class Table:
     encoding: str
     has_bom: bool
     remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """How often the bytes that make a table occur in a file.
+
+    `separators_within_quotes` is None where a quote opens elsewhere than at the start of a cell: such a quote
+    is a character like any other, so the bytes alone do not tell which separators are quoted.
+    """
+
+    separators: int
+    separators_within_quotes: int | None
+    line_feeds: int
 
 
 def read(connection: duckdb.DuckDBPyConnection, piece: Piece, source: Source) -> Delivered:
@@ -154,8 +171,13 @@ def store_table(
         is_exact = len(header) > 1 and not omits_first_name
         scan = scan_text(text.path, separator, len(header))
         rows = None
-        if is_exact:
-            rows = _store_checked(connection, text.path, scan, header, cells, separator=separator)
+        # The database leaves a core idle now and then while it reads.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            marks = pool.submit(_count_marks, text.path, separator)
+            if is_exact:
+                rows = _store_checked(
+                    connection, text.path, scan, header, cells, marks=marks, separator=separator
+                )
         if rows is None:
             clean = text.scratch / "records"
             rows, longest = _rewrite(
@@ -168,7 +190,7 @@ def store_table(
                 remarks.append("record ends or quotes vary within the file: it was read record by record")
         if rows == 0:
             remarks.append("the file holds a header and no rows")
-        if _has_empty_lines(text.path, rows):
+        if marks.result().line_feeds not in (rows, rows + 1) and _has_empty_lines(text.path):
             remarks.append("the file holds empty lines: outside quotes they are no rows and are not counted")
     try:
         yield Table(
@@ -282,7 +304,8 @@ def scan_text(
         f"read_csv({literal(exact)}, columns = {{{columns}}}, delim = {literal(separator)}, quote = '\"', "
         f"escape = '\"', comment = '', header = {has_header}, auto_detect = false, strict_mode = true, "
         "null_padding = false, ignore_errors = false, compression = 'none', encoding = 'utf-8', "
-        f"hive_partitioning = false, filename = false, max_line_size = {line_bytes})"
+        f"hive_partitioning = false, filename = false, max_line_size = {line_bytes}, "
+        f"buffer_size = {max(BUFFER_BYTES, 16 * line_bytes)})"
     )
 
 
@@ -293,6 +316,7 @@ def _store_checked(
     header: Sequence[str],
     table: str,
     *,
+    marks: Future[Marks],
     separator: str,
 ) -> int | None:
     """Store the cells and return the number of rows, or None if DuckDB cannot be trusted with the file."""
@@ -302,21 +326,29 @@ def _store_checked(
     rows = _store(connection, scan, table)
     if rows is None:
         return None
-    (separators,) = _count_characters(path, separator)
+    counted = marks.result()
     between_cells = (rows + 1) * (len(header) - 1)
-    if separators == between_cells or not _may_end_empty(path, separator):
+    within_cells = 0 if counted.separators == between_cells else counted.separators_within_quotes
+    if within_cells is None:
+        if not _may_end_empty(path, separator):
+            return rows
+        within_cells = _count_within_cells(connection, table, header, separator)
+    if counted.separators - within_cells == between_cells:
         return rows
+    connection.execute(f"drop table {table}")
+    return None
+
+
+def _count_within_cells(
+    connection: duckdb.DuckDBPyConnection, table: str, header: Sequence[str], separator: str
+) -> int:
     mark = literal(separator)
     within = " + ".join(
         f"coalesce(sum(len(c{position}) - len(replace(c{position}, {mark}, ''))), 0)"
         for position in range(len(header))
     )
-    row = connection.execute(f"select {within} from {table}").fetchone()
-    within_cells = sum(name.count(separator) for name in header) + (0 if row is None else int(row[0]))
-    if separators - within_cells == between_cells:
-        return rows
-    connection.execute(f"drop table {table}")
-    return None
+    (count,) = connection.execute(f"select {within} from {table}").fetchone() or (0,)
+    return int(count) + sum(name.count(separator) for name in header)
 
 
 def _store(connection: duckdb.DuckDBPyConnection, scan: str, table: str) -> int | None:
@@ -345,15 +377,30 @@ def _begins_empty(path: Path) -> bool:
         return stream.read(1) in ("\r", "\n")
 
 
-def _count_characters(path: Path, characters: str) -> tuple[int, ...]:
-    marks = [ord(character) for character in characters]
-    counts = [0] * len(marks)
+def _count_marks(path: Path, separator: str) -> Marks:
+    mark, quote, line_feed = (ord(character) for character in (separator, '"', "\n"))
+    separators = within = line_feeds = 0
+    is_open, is_regular = False, True
+    before = line_feed
     with path.open("rb") as stream:
         while chunk := stream.read(CHUNK_BYTES):
             content = np.frombuffer(chunk, dtype=np.uint8)
-            for position, mark in enumerate(marks):
-                counts[position] += int(np.count_nonzero(content == mark))
-    return tuple(counts)
+            is_mark = content == mark
+            separators += int(np.count_nonzero(is_mark))
+            line_feeds += int(np.count_nonzero(content == line_feed))
+            quotes = np.flatnonzero(content == quote)
+            if is_regular and (is_open or quotes.size):
+                preceding = content[quotes - 1]
+                if quotes.size and quotes[0] == 0:
+                    preceding[0] = before
+                opening = preceding[int(is_open) :: 2]
+                is_regular = bool(np.all((opening == mark) | (opening == line_feed) | (opening == quote)))
+                # Every other stretch between quotes is inside, the first of all if the chunk begins so.
+                starts = np.concatenate([int(is_open) * [0], quotes]).astype(np.intp)
+                within += int(np.sum(np.add.reduceat(is_mark, starts, dtype=np.int64)[::2]))
+                is_open ^= bool(quotes.size % 2)
+            before = chunk[-1]
+    return Marks(separators, within if is_regular and not is_open else None, line_feeds)
 
 
 def _may_end_empty(path: Path, separator: str) -> bool:
@@ -372,10 +419,8 @@ def _may_end_empty(path: Path, separator: str) -> bool:
     return False
 
 
-def _has_empty_lines(path: Path, rows: int) -> bool:
+def _has_empty_lines(path: Path) -> bool:
     """Tell whether empty lines stand before or between others; those at the end of the file move no row."""
-    if _count_characters(path, "\n")[0] in (rows, rows + 1):
-        return False
     tail = b"\n"
     found = False
     with path.open("rb") as stream:
