@@ -12,6 +12,7 @@ from warehouse.study import load_study
 from warehouse.versions import versions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import polars as pl
@@ -19,6 +20,30 @@ if TYPE_CHECKING:
     from warehouse.study import Study
 
 ROWS = 50
+CHARACTERS = 80
+# A screen shows the first few columns: what a person looks for comes first.
+CHECKS = (
+    "severity",
+    "table_name",
+    "rows_failing",
+    "first_at",
+    "notes",
+    "column_name",
+    "expectation",
+    "observed",
+)
+PRIMARY = (
+    "statistic_label",
+    "variable",
+    "n",
+    "estimate",
+    "ci_low",
+    "ci_high",
+    "p_value",
+    "is_primary",
+    "method",
+)
+GENES = ("symbol", "log2_fold_change", "p_adjusted", "p_value", "base_mean", "feature_id", "status")
 
 
 async def show_checks(study_name: str) -> None:
@@ -32,6 +57,7 @@ async def show_checks(study_name: str) -> None:
         study,
         "checks",
         failed,
+        CHECKS,
         f"What failed in {study.study.title}: {failed.height} expectations are not met",
     )
 
@@ -41,10 +67,10 @@ async def show_results(study_name: str) -> None:
     study = load_study(study_name)
     primary = read(study.id, primary_result)
     if primary.height:
-        await _table(study, "primary-result", primary, f"Primary result of {study.study.title}")
+        await _table(study, "primary-result", primary, PRIMARY, f"Primary result of {study.study.title}")
     genes = read(study.id, top_genes)
     if genes.height:
-        await _table(study, "top-genes", genes, f"Genes that changed most in {study.study.title}")
+        await _table(study, "top-genes", genes, GENES, f"Genes that changed most in {study.study.title}")
 
 
 async def show_version(study: Study, page: Path) -> None:
@@ -68,11 +94,28 @@ async def show_version(study: Study, page: Path) -> None:
     )
 
 
-async def _table(study: Study, name: str, frame: pl.DataFrame, description: str) -> None:
-    rows: list[dict[str, Any]] = frame.head(ROWS).to_dicts()
-    shown = rows or [{"": "nothing"}]
+async def _table(
+    study: Study, name: str, frame: pl.DataFrame, first: Sequence[str], description: str
+) -> None:
+    order = [*(column for column in first if column in frame.columns)]
+    order += [column for column in frame.columns if column not in order]
+    rows = [
+        {column: _cell(value) for column, value in row.items()}
+        for row in frame.select(order).head(ROWS).iter_rows(named=True)
+    ]
     more = f" (the first {ROWS} of {frame.height})" if frame.height > ROWS else ""
-    await acreate_table_artifact(key=_key(study, name), table=shown, description=description + more)
+    await acreate_table_artifact(
+        key=_key(study, name), table=rows or [{"": "nothing"}], description=description + more
+    )
+
+
+def _cell(value: Any) -> Any:
+    """Show as many digits and letters as a person reads in a table; the lake holds them all."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str) and len(value) > CHARACTERS:
+        return value[: CHARACTERS - 1] + "…"
+    return value
 
 
 def _key(study: Study, name: str) -> str:

@@ -24,6 +24,8 @@ QUIET: Mapping[str, str] = {
     # The first start migrates a new database, on a busy machine for longer than the 20 s of the default.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "trialhouse",
+    # Without it the UI's log of a scheduled run would miss what the steps say of themselves.
+    "PREFECT_LOGGING_ROOT_LEVEL": "INFO",
     # What a run says on the terminal is trialhouse's own; Prefect's log is in its UI.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
 }

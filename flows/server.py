@@ -40,13 +40,15 @@ def serve(port: int) -> None:
         "PREFECT_SERVER_UI_API_URL": api,
         "PREFECT_UI_API_URL": api,
     }
-    signal.signal(signal.SIGTERM, _stop)
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # a service manager, a closed terminal
+        signal.signal(ending, _stop)
     processes: list[subprocess.Popen[bytes]] = []
     try:
         processes.append(_start("server", "start", "--host", "127.0.0.1", "--port", str(port)))
         _await(api, processes[0])
         _call("work-pool", "create", POOL, "--type", "process", "--overwrite")
         _call("deploy", "--all", "--prefect-file", str(prefect_file))
+        _close_abandoned()
         processes.append(_start("worker", "start", "--pool", POOL, "--type", "process", "--name", POOL))
         server_file().write_text(json.dumps({"api": api, "pid": os.getpid()}), encoding="utf-8")
         say(f"Prefect UI: http://127.0.0.1:{port}  (schedules run while this is up; Ctrl-C ends it)")
@@ -92,6 +94,42 @@ def _await(api: str, server: subprocess.Popen[bytes]) -> None:
         time.sleep(0.5)
 
 
+def _close_abandoned() -> None:
+    """Mark the runs Crashed that ended with an earlier `up`.
+
+    Nobody else would, and each holds the one place of its deployment: no later run would start.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterParentFlowRunId,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+        WorkPoolFilter,
+        WorkPoolFilterName,
+    )
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Crashed
+
+    at_work = FlowRunFilterState(
+        type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
+    )
+    with get_client(sync_client=True) as client:
+        abandoned = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=at_work),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
+        )
+        if not abandoned:
+            return
+        parents = FlowRunFilterParentFlowRunId(any_=[run.id for run in abandoned])
+        stages = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=at_work, parent_flow_run_id=parents)
+        )
+        why = "ended with an earlier `trialhouse up`; a new run goes on from there"
+        for run in (*stages, *abandoned):
+            client.set_flow_run_state(run.id, Crashed(message=why), force=True)
+
+
 def _watch(processes: list[subprocess.Popen[bytes]]) -> None:
     while True:
         for process in processes:
@@ -105,7 +143,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # with the runs that a stuck worker has started
         process.wait()
 
 

@@ -1,0 +1,118 @@
+"""A thousand reads during writes of another process: no error, always a whole version."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from warehouse.lake import Lake, open_lake
+from warehouse.publish import Note, publish, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.synchronize import Event
+    from pathlib import Path
+
+    import duckdb
+
+pytestmark = pytest.mark.proof
+
+READS = 1000
+# One table is large enough for a Parquet file, one so small that DuckLake keeps it in the catalog.
+ROWS = {"sdtm.large": 5000, "sdtm.small": 3}
+READ = " union all ".join(f"select '{table}', min(v), max(v), count(*) from lake.{table}" for table in ROWS)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a series of reads found."""
+
+    values: tuple[int, ...]
+    while_publishing: int
+    seconds: float
+
+
+def put(lake: Lake, value: int) -> None:
+    """Publish tables that must always agree."""
+    with lake.write() as connection:
+        connection.execute("create schema if not exists sdtm")
+        for table, rows in ROWS.items():
+            connection.execute(f"create or replace table {table} as select {value} as v from range({rows})")
+
+        def write(inner: duckdb.DuckDBPyConnection) -> None:
+            for table in ROWS:
+                replace(inner, table, f"memory.{table}", None, {})
+
+        publish(lake, connection, write, Note("proof", f"value {value}", {"tables": list(ROWS)}))
+
+
+def value_of(connection: duckdb.DuckDBPyConnection) -> int:
+    """Read all tables, and refuse what no single version ever held."""
+    found = connection.execute(READ).fetchall()
+    values = {value for _, low, high, _ in found for value in (low, high)}
+    assert len(values) == 1, found
+    assert {table: count for table, _, _, count in found} == ROWS, found
+    return int(values.pop())
+
+
+def write_until(home: str, done: Event) -> int:
+    os.environ["TRIALHOUSE_HOME"] = home
+    lake = open_lake("study_a")
+    value = 0
+    while not done.is_set():
+        value += 1
+        put(lake, value)
+    return value
+
+
+def open_and_read(lake: Lake, marker: Path) -> Seen:
+    """Open, read and close, as `trialhouse sql` does."""
+    started = time.monotonic()
+    values, publishing = [], 0
+    for _ in range(READS):
+        publishing += marker.exists()
+        with lake.read() as connection:
+            values.append(value_of(connection))
+    return Seen(tuple(values), publishing, time.monotonic() - started)
+
+
+def read_on_one_connection(lake: Lake, marker: Path) -> Seen:
+    """Read again and again on one open connection, as a notebook does."""
+    started = time.monotonic()
+    values, publishing = [], 0
+    with lake.read() as connection:
+        for _ in range(READS):
+            publishing += marker.exists()
+            values.append(value_of(connection))
+    return Seen(tuple(values), publishing, time.monotonic() - started)
+
+
+@pytest.mark.parametrize("read", [open_and_read, read_on_one_connection])
+def test_a_thousand_reads_during_writes_see_whole_versions(
+    read: Callable[[Lake, Path], Seen], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake = open_lake("study_a")
+    put(lake, 0)
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Manager() as manager, spawn.Pool(1) as pool:
+        done = manager.Event()
+        writing = pool.apply_async(write_until, (str(home), done))
+        seen = read(lake, lake.folder / "writing")
+        done.set()
+        published = writing.get(timeout=120)
+    assert len(seen.values) == READS
+    assert list(seen.values) == sorted(seen.values), "a reader went back to an older version"
+    versions_seen = Counter(seen.values)
+    assert len(versions_seen) > 1, "nothing was published while reading"
+    with capsys.disabled():
+        print(  # noqa: T201 - the figures are what the proof is for
+            f"\n{read.__name__}: {READS} reads in {seen.seconds:.1f} s, no error;"
+            f" {published} versions published meanwhile, {len(versions_seen)} of them read;"
+            f" {seen.while_publishing} reads began while publishing"
+        )
