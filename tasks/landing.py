@@ -7,8 +7,6 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import duckdb
-
 from tasks.modelling import PROVENANCE, count, current_files
 from tasks.readers import check_sha256, find_pieces, read, sha256_of
 from tasks.stage import now
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
+
+    import duckdb
 
     from tasks.readers import Delivered, Piece
     from tasks.stage import Stage
@@ -145,12 +145,7 @@ def _land(
         f" {_text(loaded_at.isoformat())}::timestamp as _loaded_at from {delivered.relation}"
         for delivered, _, sha256 in landed
     ]
-    try:
-        connection.execute(f"insert into {table} by name {' union all by name '.join(selects)}")
-    except duckdb.Error as error:
-        files = ", ".join(delivered.source_file for delivered, _, _ in landed)
-        message = " ".join(line.strip() for line in str(error).splitlines()[:3] if line.strip())
-        raise SourceError(f"source {source}: {files}: cannot be read to its end: {message}") from error
+    connection.execute(f"insert into {table} by name {' union all by name '.join(selects)}")
     rows = dict(
         connection.execute(
             f"select _source_file, count(*) from {table} where _loaded_at = ? group by all",
