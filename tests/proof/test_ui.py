@@ -366,11 +366,14 @@ def test_a_new_up_closes_the_run_that_ended_with_the_old_one_and_the_next_run_st
     assert version(lake) == before + 3
 
 
-def test_ctrl_c_ends_all(tmp_path: Path, start_up: Callable[..., AbstractContextManager[Any]]) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_and_a_closed_terminal_end_all(
+    how: signal.Signals, tmp_path: Path, start_up: Callable[..., AbstractContextManager[Any]]
+) -> None:
     with start_up(tmp_path / "home") as other:
         family = processes_of(other)
         assert len(family) >= 2
-        os.killpg(other.process.pid, signal.SIGINT)
+        os.killpg(other.process.pid, how)
         assert other.process.wait(60) == 0
         _, alive = psutil.wait_procs(family, timeout=10)
         assert not alive, alive
