@@ -65,10 +65,10 @@ async def show_checks(study_name: str) -> None:
 async def show_results(study_name: str) -> None:
     """Show the primary result and the genes that changed most, where the study has them."""
     study = load_study(study_name)
-    primary = read(study.id, primary_result)
+    # One opening for both: each costs more than the questions.
+    primary, genes = read(study.id, lambda connection: (primary_result(connection), top_genes(connection)))
     if primary.height:
         await _table(study, "primary-result", primary, PRIMARY, f"Primary result of {study.study.title}")
-    genes = read(study.id, top_genes)
     if genes.height:
         await _table(study, "top-genes", genes, GENES, f"Genes that changed most in {study.study.title}")
 

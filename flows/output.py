@@ -15,6 +15,7 @@ from rich.table import Table
 from tasks.queries import read
 from warehouse.errors import LakeError, TrialhouseError
 from warehouse.lake import newest_version
+from warehouse.settings import load_settings
 from warehouse.study import find_studies, load_study
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def list_studies() -> pl.DataFrame:
     rows = []
     for folder in find_studies():
         study = load_study(folder)
+        load_settings()  # a wrong setting is an error here, too, and not a study without a version
         try:
             version: int | None = read(study.id, newest_version)
         except LakeError:  # no run yet

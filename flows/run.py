@@ -42,6 +42,8 @@ class RunResult:
 async def run(study: str, data: str | None = None) -> RunResult:
     """Ingest, build, analyze and report one study."""
     run_id = new_run_id()
+    # Taken before anything is read: a file that arrives during the run is then news to the next one.
+    key = steps.hash_delivery(study, data)
     try:
         stages = (
             await ingest(study, data, run_id),
@@ -53,7 +55,7 @@ async def run(study: str, data: str | None = None) -> RunResult:
     page = await report(study)
     await show_results(study)
     result = RunResult(stages, page)
-    steps.remember_run(study, data, result.version)
+    steps.remember_run(study, key, result.version)
     message = (
         f"version {result.version}" if result.is_new else f"nothing changed since version {result.version}"
     )

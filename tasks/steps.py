@@ -93,10 +93,21 @@ def write_report(prepared: Prepared, version: int | None, output: Path | None) -
     return reporting.write_report(prepared, version, output)
 
 
-@task(name="remember run", cache_policy=NO_CACHE, timeout_seconds=60 * MINUTES)
-def remember_run(study: str, data: str | None, version: int) -> None:
-    loaded = load_study(study)
-    unchanged.remember(loaded, unchanged.run_key(loaded, data), version)
+@task(
+    name="hash delivery",
+    cache_policy=NO_CACHE,
+    timeout_seconds=60 * MINUTES,
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=is_passing_fault,
+)
+def hash_delivery(study: str, data: str | None) -> str:
+    return unchanged.run_key(load_study(study), data)
+
+
+@task(name="remember run", cache_policy=NO_CACHE, timeout_seconds=MINUTES)
+def remember_run(study: str, key: str, version: int) -> None:
+    unchanged.remember(load_study(study), key, version)
 
 
 def named(step: Callable[..., Result], name: str) -> Callable[..., Result]:

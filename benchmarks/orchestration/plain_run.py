@@ -19,14 +19,15 @@ def run(study: str, data: str) -> Path:
     from warehouse.study import load_study
 
     loaded = load_study(study)
-    if unchanged_version(loaded, run_key(loaded, data)) is not None:
+    key = run_key(loaded, data)
+    if unchanged_version(loaded, key) is not None:
         raise SystemExit("the home holds a run of this study already: only a whole run can be compared")
     run_id = new_run_id()
     ingest(study, data, run_id)
     build(study, run_id)
     done = analyze(study, run_id)
     page = write_report(prepare(study), None, None)
-    remember(loaded, run_key(loaded, data), done.version)
+    remember(loaded, key, done.version)
     return page
 
 
