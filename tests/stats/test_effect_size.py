@@ -108,6 +108,15 @@ def test_minimum_detectable_effect_has_the_power_it_promises():
 
 
 @pytest.mark.parametrize(
+    ("n", "d_z", "power"),
+    [(12, 0.2, 0.09719878342), (12, 0.4, 0.2446254806), (5, 0.1, 0.05355543787)],
+)
+def test_minimum_detectable_effect_at_low_power_counts_both_tails(n, d_z, power):
+    # R 4.2.2: power.t.test(n, delta = d_z, sd = 1, type = "paired", strict = TRUE)$power
+    assert minimum_detectable_d_z(n, power=power) == pytest.approx(d_z, abs=1e-5)
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: cohen_d_z([1, 1]), "vary"),
