@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tasks.modelling import PROVENANCE, count, current_files
 from tasks.readers import check_sha256, find_pieces, read, sha256_of
 from tasks.stage import now
-from warehouse.errors import SourceError
+from warehouse.errors import SourceError, joined
 from warehouse.lake import LAKE, as_json
 from warehouse.publish import describe
 
@@ -54,7 +54,7 @@ def find_deliveries(
         Naming every source that has no file or not the file that study.toml declares.
     """
     deliveries: list[Delivery] = []
-    problems: list[str] = []
+    problems: list[SourceError] = []
     for name, source in study.sources.items():
         before = landed.get(name, {})
         try:
@@ -62,7 +62,7 @@ def find_deliveries(
             check_sha256(name, source, pieces)
             found = [(piece, sha256_of(piece)) for piece in pieces]
         except SourceError as error:
-            problems.append(str(error))
+            problems.append(error)
             continue
         present = {piece.source_file for piece, _ in found}
         deliveries.append(
@@ -76,7 +76,7 @@ def find_deliveries(
             )
         )
     if problems:
-        raise SourceError("\n".join(problems))
+        raise joined(problems)
     return tuple(deliveries)
 
 
@@ -90,6 +90,17 @@ def landed_files(connection: duckdb.DuckDBPyConnection, version: int) -> dict[st
 
 def land_source(stage: Stage, delivery: Delivery) -> bool:
     """Read a source's new files and prepare their landing; return whether there is anything to land."""
+    source = stage.study.sources[delivery.source]
+    landed: list[tuple[Delivered, Piece, str]] = []
+    problems: list[SourceError] = []
+    for piece, sha256 in delivery.new:
+        try:
+            landed.append((read(stage.connection, piece, source), piece, sha256))
+        except SourceError as error:
+            problems.append(error)
+    if problems:
+        raise joined(problems)
+    # Written down only now: reading may fail and be tried again.
     for file in delivery.withdrawn:
         log.warning(
             "%s: %s is no longer delivered: its rows stay in raw, but are no longer current",
@@ -105,16 +116,6 @@ def land_source(stage: Stage, delivery: Delivery) -> bool:
                 "loaded_at": stage.started_at,
             }
         )
-    source = stage.study.sources[delivery.source]
-    landed: list[tuple[Delivered, Piece, str]] = []
-    problems: list[str] = []
-    for piece, sha256 in delivery.new:
-        try:
-            landed.append((read(stage.connection, piece, source), piece, sha256))
-        except SourceError as error:
-            problems.append(str(error))
-    if problems:
-        raise SourceError("\n".join(problems))
     if not landed:
         if delivery.withdrawn:
             stage.will_write(f"raw.{delivery.source}", _nothing_to_append)

@@ -8,6 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import analyzing, landing, modelling, preparation, reporting, unchanged
+from warehouse import errors
 from warehouse.study import load_study
 
 if TYPE_CHECKING:
@@ -26,14 +27,12 @@ if TYPE_CHECKING:
 MINUTES = 60
 
 
-def is_passing_fault(_task: Any, _run: Any, state: Any) -> bool:
+def may_mend_itself(_task: Any, _run: Any, state: Any) -> bool:
     """Retry only what may mend itself: a network share that hiccups, never a wrong file or a wrong study."""
     try:
         state.result()
-    except OSError:
-        return True
-    except Exception:  # noqa: BLE001 - the state holds whatever the step raised
-        return False
+    except Exception as error:  # noqa: BLE001 - the state holds whatever the step raised
+        return errors.is_passing_fault(error)
     return False
 
 
@@ -48,7 +47,7 @@ def prepare_study(study: str) -> Prepared:
     timeout_seconds=60 * MINUTES,
     retries=2,
     retry_delay_seconds=[2, 10],
-    retry_condition_fn=is_passing_fault,
+    retry_condition_fn=may_mend_itself,
 )
 def find_deliveries(stage: Stage, root: Path) -> tuple[Delivery, ...]:
     landed = landing.landed_files(stage.connection, stage.input_version)
@@ -61,7 +60,7 @@ def find_deliveries(stage: Stage, root: Path) -> tuple[Delivery, ...]:
     timeout_seconds=120 * MINUTES,
     retries=2,
     retry_delay_seconds=[2, 10],
-    retry_condition_fn=is_passing_fault,
+    retry_condition_fn=may_mend_itself,
 )
 def land_source(stage: Stage, delivery: Delivery) -> bool:
     return landing.land_source(stage, delivery)
@@ -99,7 +98,7 @@ def write_report(prepared: Prepared, version: int | None, output: Path | None) -
     timeout_seconds=60 * MINUTES,
     retries=2,
     retry_delay_seconds=[2, 10],
-    retry_condition_fn=is_passing_fault,
+    retry_condition_fn=may_mend_itself,
 )
 def hash_delivery(study: str, data: str | None) -> str:
     return unchanged.run_key(load_study(study), data)

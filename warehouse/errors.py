@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+
+# Faults of reading that stay: the same file read again gives the same fault.
+_LASTING = (gzip.BadGzipFile, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+
 
 class TrialhouseError(Exception):
     """What went wrong, which value, what is allowed: one readable message, shown without a traceback."""
@@ -29,3 +34,19 @@ class AnalysisError(TrialhouseError):
 
 class LakeError(TrialhouseError):
     """The lake cannot be opened, is busy, or does not hold what was asked for."""
+
+
+def is_passing_fault(error: BaseException | None) -> bool:
+    """Tell whether a fault may mend itself: at its root is a disk or a network share that hiccuped."""
+    while error is not None:
+        if isinstance(error, OSError) and not isinstance(error, _LASTING):
+            return True
+        error = error.__cause__
+    return False
+
+
+def joined(problems: list[SourceError]) -> SourceError:
+    """Make one error of several, told all at once; one that may mend itself stays its cause."""
+    error = SourceError("\n".join(map(str, problems)))
+    error.__cause__ = next(filter(is_passing_fault, problems), problems[0])
+    return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -648,6 +649,26 @@ class TestStopped:
         with pytest.raises(SourceError, match="exposure"):
             run(STUDY, delivery)
         assert answers() == before
+
+    def test_a_share_that_hiccups_once_is_read_again(
+        self, run: Any, rows: Any, delivery: Path, edit: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from tasks import landing
+
+        edit(delivery / "clinical" / "exposure.csv", r",22\.6$", ",22.7")
+        read, attempts = landing.read, []
+
+        def hiccup(connection: Any, piece: Any, source: Any) -> Any:
+            attempts.append(piece.source_file)
+            if len(attempts) == 1:
+                cause = OSError(errno.EIO, "Input/output error")
+                raise SourceError(f"{piece.source_file}: cannot be read ({cause})") from cause
+            return read(connection, piece, source)
+
+        monkeypatch.setattr(landing, "read", hiccup)
+        assert run(STUDY, delivery).is_new
+        assert attempts == ["clinical/exposure.csv"] * 2
+        assert rows("select count(*) as n from meta.source_file where source = 'exposure'") == [{"n": 2}]
 
 
 def command(python: str, api: str, *arguments: object) -> subprocess.Popen[str]:
