@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from expectations import great
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 Severity = Literal["critical", "set_aside", "warning"]
@@ -41,10 +41,15 @@ class Expectation(_Record):
 
 
 class Suite(_Record):
-    """All rules of one table; `columns` says what each column means, where no SQL header does."""
+    """All rules of one table; `columns` says what each column means, where no SQL header does.
+
+    `extends` names the suite of the same folder whose columns and rules hold here too, for tables of one
+    shape.
+    """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
     notes: str = Field(min_length=1)
+    extends: str | None = None
     columns: dict[str, str] = {}
     expectations: tuple[Expectation, ...]
 
@@ -90,7 +95,29 @@ def load_suite(path: Path) -> Suite:
 
 def find_suites(folder: Path) -> dict[str, Suite]:
     """Read every suite below the folder, `<schema>/<table>.json`, by name."""
-    return {suite.name: suite for suite in map(load_suite, sorted(folder.glob("*/*.json")))}
+    suites = {suite.name: suite for suite in map(load_suite, sorted(folder.glob("*/*.json")))}
+    return {name: _extended(suite, suites, folder) for name, suite in suites.items()}
+
+
+def _extended(suite: Suite, suites: Mapping[str, Suite], folder: Path) -> Suite:
+    """Return the suite with the columns and rules of the one that it extends before its own."""
+    if suite.extends is None:
+        return suite
+    base = suites.get(suite.extends)
+    if base is None or base.extends is not None:
+        raise SuiteError(
+            f"{folder}: {suite.name}: extends {suite.extends!r}: it must be a suite of this folder that"
+            " extends none itself"
+        )
+    if repeated := _repeated((*base.expectations, *suite.expectations)):
+        rules = "; ".join(map(str, repeated))
+        raise SuiteError(f"{folder}: {suite.name}: {rules}: in {base.name} already; once is enough")
+    return suite.model_copy(
+        update={
+            "columns": {**base.columns, **suite.columns},
+            "expectations": base.expectations + suite.expectations,
+        }
+    )
 
 
 def combine(house: Suite, study: Suite) -> Suite:

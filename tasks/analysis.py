@@ -24,13 +24,15 @@ class Analysis:
     """One question: the tables it reads (in the order of its arguments) and the parameters it takes.
 
     The function is called as `function(*frames, parameters=...)` and returns the whole result table
-    `results.<name>`; module, function, result table, suite and test share that name.
+    `results.<name>`; module, function, result table, suite and test share that name. The tables of `uses`
+    follow those of `reads`, None for one that the study does not make.
     """
 
     name: str
     function: Callable[..., pl.DataFrame]
     reads: tuple[str, ...]
     parameters: type[Parameters]
+    uses: tuple[str, ...] = ()
 
     @property
     def fills(self) -> str:

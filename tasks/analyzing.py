@@ -32,7 +32,7 @@ def analysis_fingerprint(one: SwitchedOn, suite: Suite | None, content: Mapping[
             "libraries": {name: version(name) for name in LIBRARIES},
             "suite": suite.model_dump(mode="json") if suite is not None else None,
         },
-        inputs_of(one.analysis.reads, suite, content),
+        inputs_of((*one.analysis.reads, *one.analysis.uses), suite, content),
         parameters=one.parameters.model_dump(mode="json"),
     )
 
@@ -41,7 +41,8 @@ def run_analysis(stage: Stage, one: SwitchedOn) -> bool:
     """Run one analysis unless the lake holds just this result; return whether it was run."""
     analysis, table = one.analysis, one.analysis.fills
     suite = stage.suites.get(table)
-    blocked = sorted((set(analysis.reads) | references(suite)) & stage.stopped.keys())
+    tables = (*analysis.reads, *analysis.uses)
+    blocked = sorted(({*tables} | references(suite)) & stage.stopped.keys())
     if blocked:
         stage.stopped[table] = f"not run, for it reads {', '.join(blocked)}"
         return False
@@ -49,10 +50,10 @@ def run_analysis(stage: Stage, one: SwitchedOn) -> bool:
     if stage.is_current(table, own):
         stage.content[table] = stage.last_made[table].content
         return False
-    inputs = inputs_of(analysis.reads, suite, stage.content)
+    inputs = inputs_of(tables, suite, stage.content)
     for name in sorted(inputs):
         provide(stage, name)
-    frames = [stage.connection.sql(f"from {name}").pl() for name in analysis.reads]
+    frames = [stage.connection.sql(f"from {name}").pl() if name in inputs else None for name in tables]
     log.info("%s: started", analysis.name)
     try:
         result: pl.DataFrame = analysis.function(*frames, parameters=one.parameters)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from expectations.suite import SuiteError, check_types, referenced_table
+from expectations.suite import check_types, named_columns, referenced_table
 from warehouse.errors import StudyError
 from warehouse.lake import as_json
 
@@ -46,9 +46,13 @@ def judge_table(stage: Stage, table: str, *, reference_tables: Collection[str]) 
     rowid = frame.get_column("_rowid")
     frame = frame.drop("_rowid")
 
+    unmade = references(suite) - set(reference_tables)
+    if strange := sorted(unmade - stage.suites.keys()):
+        raise StudyError(f"suite {table}: value_set reads {', '.join(strange)}: there is no such table")
+    if unmade:
+        suite = _without(stage, suite, unmade, frame.height)
+
     def reference(name: str, column: str) -> list[object]:
-        if name not in reference_tables:
-            raise SuiteError(f"suite {table}: value_set reads {name}, which this study does not make")
         rows = stage.connection.execute(f'select distinct "{column}" from {name}').fetchall()
         return [value for (value,) in rows]
 
@@ -72,6 +76,29 @@ def judge_table(stage: Stage, table: str, *, reference_tables: Collection[str]) 
         stage.stopped[table] = "; ".join(failed) + _first_failure(verdict, frame)
         return False
     return True
+
+
+def _without(stage: Stage, suite: Suite, unmade: Collection[str], rows: int) -> Suite:
+    """Leave out, and say so, the rules that compare with a table which this study does not make."""
+    kept = []
+    for expectation in suite.expectations:
+        named = referenced_table(expectation.kwargs)
+        if named is None or named[0] not in unmade:
+            kept.append(expectation)
+            continue
+        record_outcome(
+            stage,
+            suite.name,
+            expectation=expectation.type,
+            column=", ".join(named_columns(expectation.kwargs)) or None,
+            severity="warning",
+            observed=f"not judged: this study makes no {named[0]}",
+            notes=expectation.notes,
+            rows_in=rows,
+            rows_set_aside=0,
+            failures=(),
+        )
+    return suite.model_copy(update={"expectations": tuple(kept)})
 
 
 def _check_suites(stage: Stage) -> None:

@@ -141,10 +141,14 @@ def build_model(stage: Stage, model: Model) -> bool:
     inputs = inputs_of(model.reads, suite, stage.content)
     for name in sorted(inputs):
         provide(stage, name)
+    for name in sorted(model.optional.keys() - inputs.keys()):
+        stage.connection.execute(f"create or replace table {name} ({model.optional[name]})")
     try:
         stage.connection.execute(f"create or replace table {table} as {model.select}")
     except duckdb.Error as error:
         raise ModelError(f"{model.place} of {_owner(stage, model)}: {_first_lines(error)}") from error
+    for name in sorted(model.optional.keys() - inputs.keys()):
+        stage.connection.execute(f"drop table {name}")
     stage.provided.add(table)
     judge_table(stage, table, reference_tables=inputs)
     rows = stage.made(table, own, inputs)

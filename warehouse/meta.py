@@ -10,7 +10,7 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from warehouse.study import Study
+    from warehouse.study import Estimand, Study, Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,15 @@ LEDGERS: Mapping[str, Ledger] = {
 }
 
 # What SQL models may know of study.toml.
-STUDY_TABLES = ("meta.study", "meta.arm", "meta.visit", "meta.score")
+STUDY_TABLES = (
+    "meta.study",
+    "meta.arm",
+    "meta.visit",
+    "meta.score",
+    "meta.score_visit",
+    "meta.ae_query",
+    "meta.estimand",
+)
 
 # The newest word on each file and on each table that was ever judged.
 VIEWS: Mapping[str, str] = {
@@ -172,6 +180,49 @@ VIEWS: Mapping[str, str] = {
         qualify run.started_at = max(run.started_at) over (partition by table_name)
     """,
 }
+
+
+_VISIT: Mapping[str, pl.DataType] = {
+    "avisit": pl.String(),
+    "avisitn": pl.Float64(),
+    "target_day": pl.Int64(),
+    "window_start_day": pl.Int64(),
+    "window_end_day": pl.Int64(),
+    "is_baseline": pl.Boolean(),
+}
+_ESTIMAND = (
+    "estimand", "title", "population", "subgroup", "treatment", "arms", "reference", "paramcd", "avisit",
+    "variable", "imputation", "intercurrent_events", "summary", "family",
+)  # fmt: skip
+
+
+def _visit(visit: Visit) -> dict[str, object]:
+    return {
+        "avisit": visit.avisit,
+        "avisitn": visit.avisitn,
+        "target_day": visit.target_day,
+        "window_start_day": visit.window[0],
+        "window_end_day": visit.window[1],
+        "is_baseline": visit.baseline,
+    }
+
+
+def _estimand(estimand: Estimand) -> dict[str, str | None]:
+    subgroup = "; ".join(f"{name}: {', '.join(values)}" for name, values in estimand.subgroup.items())
+    events = "; ".join(
+        f"{event.event}: {event.strategy}" + (f" ({event.handling})" if event.handling else "")
+        for event in estimand.intercurrent_events
+    )
+    return {
+        **estimand.model_dump(include={"title", "population", "treatment", "reference", "variable"}),
+        **estimand.model_dump(include={"imputation", "summary", "family"}),
+        "estimand": estimand.id,
+        "subgroup": subgroup or None,
+        "arms": "; ".join(estimand.arms) or None,
+        "paramcd": estimand.score,
+        "avisit": estimand.visit,
+        "intercurrent_events": events or None,
+    }
 
 
 def study_tables(study: Study) -> dict[str, pl.DataFrame]:
@@ -190,28 +241,29 @@ def study_tables(study: Study) -> dict[str, pl.DataFrame]:
             ]
         ),
         "arm": pl.DataFrame(
-            [arm.model_dump() for arm in design.arms], schema={"armcd": pl.String, "arm": pl.String}
+            [arm.model_dump() for arm in design.arms],
+            schema={"armcd": pl.String, "arm": pl.String, "dose": pl.Float64},
         ),
-        "visit": pl.DataFrame(
+        "visit": pl.DataFrame([_visit(visit) for visit in design.visits], schema=_VISIT),
+        "score_visit": pl.DataFrame(
             [
-                {
-                    "avisit": visit.avisit,
-                    "avisitn": visit.avisitn,
-                    "target_day": visit.target_day,
-                    "window_start_day": visit.window[0],
-                    "window_end_day": visit.window[1],
-                    "is_baseline": visit.baseline,
-                }
-                for visit in design.visits
+                {"paramcd": score.paramcd, **_visit(visit)}
+                for score in design.scores
+                for visit in score.visits or design.visits
             ],
-            schema={
-                "avisit": pl.String,
-                "avisitn": pl.Float64,
-                "target_day": pl.Int64,
-                "window_start_day": pl.Int64,
-                "window_end_day": pl.Int64,
-                "is_baseline": pl.Boolean,
-            },
+            schema={"paramcd": pl.String(), **_VISIT},
+        ),
+        "ae_query": pl.DataFrame(
+            [
+                {"paramcd": query.paramcd, "name": query.name, "rule": rule, "text": text.upper()}
+                for query in design.ae_queries
+                for rule in ("contains", "soc", "excluding")
+                for text in getattr(query, rule)
+            ],
+            schema={"paramcd": pl.String, "name": pl.String, "rule": pl.String, "text": pl.String},
+        ),
+        "estimand": pl.DataFrame(
+            [_estimand(estimand) for estimand in study.estimands], schema=dict.fromkeys(_ESTIMAND, pl.String)
         ),
         "score": pl.DataFrame(
             [

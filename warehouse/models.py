@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LAYERS = ("raw", "staging", "sdtm", "omics", "adam", "results", "reports")
 # raw is landed and results are computed: no SELECT makes their tables.
 MODELLED = ("staging", "sdtm", "omics", "adam", "reports")
-HEADER_KEYS = ("grain", "unit", "null", "replaces")
+HEADER_KEYS = ("grain", "unit", "null", "replaces", "optional")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class Model:
     comment: str
     column_comments: Mapping[str, str]
     replaces: str | None
+    # Tables that not every study makes, with their columns in SQL: where absent they are read as empty.
+    optional: Mapping[str, str]
 
     @property
     def schema(self) -> str:
@@ -105,7 +107,8 @@ def plan(
     for table in _order(models, judged_by or {}):
         model = models[table]
         _refuse_unknown(model, known, given)
-        missing = sorted(model.reads - given - {made.table for made in ordered} - _meta(model))
+        made = {earlier.table for earlier in ordered}
+        missing = sorted(model.reads - model.optional.keys() - given - made - _meta(model))
         if not missing:
             ordered.append(model)
         elif model.is_house:
@@ -126,7 +129,7 @@ def _refuse_unknown(model: Model, known: Collection[str], given: Collection[str]
             if table not in STUDY_TABLES:
                 raise ModelError(f"{model.file}: unknown table {table}: allowed: {', '.join(STUDY_TABLES)}")
             continue
-        if table not in known:
+        if table not in known and table not in model.optional:
             candidates = sorted(name for name in known if name.startswith(f"{schema}."))
             allowed = ", ".join(candidates) or f"nothing in {schema}"
             raise ModelError(f"{model.file}: unknown table {table}: allowed: {allowed}")
@@ -173,8 +176,10 @@ def read_model(file: Path, table: str, *, is_house: bool) -> Model:
         raise ModelError(f"{file}: not SQL: {str(error).splitlines()[0]}") from error
     if len(statements) != 1 or not isinstance(statements[0], (exp.Select, exp.SetOperation)):
         raise ModelError(f"{file}: a model is exactly one SELECT")
-    comment, columns, replaces = _header(file, text)
+    header = _header(file, text)
     reads = frozenset(_reads(file, statements[0]))
+    if unread := sorted(header.optional.keys() - reads):
+        raise ModelError(f"{file}: optional: {', '.join(unread)}: the SELECT does not read it")
     if table in reads:
         raise ModelError(f"{file}: {table} reads itself")
     return Model(
@@ -183,9 +188,10 @@ def read_model(file: Path, table: str, *, is_house: bool) -> Model:
         select=text.strip().rstrip(";"),
         reads=reads,
         is_house=is_house,
-        comment=comment,
-        column_comments=columns,
-        replaces=replaces,
+        comment=header.comment,
+        column_comments=header.columns,
+        replaces=header.replaces,
+        optional=header.optional,
     )
 
 
@@ -210,8 +216,39 @@ def _reads(file: Path, statement: exp.Select | exp.SetOperation) -> set[str]:
     return reads
 
 
-def _header(file: Path, text: str) -> tuple[str, dict[str, str], str | None]:
-    """Read the leading `--` lines: a sentence, then `key: text` lines; a deeper indent continues."""
+@dataclass(frozen=True, slots=True)
+class _Header:
+    comment: str
+    columns: Mapping[str, str]
+    replaces: str | None
+    optional: Mapping[str, str]
+
+
+def _header(file: Path, text: str) -> _Header:
+    """Read what the leading `--` lines say: a sentence, then `key: text` lines."""
+    columns = {}
+    about: list[str] = []
+    replaces = None
+    optional = {}
+    for line in _header_lines(text):
+        if found := re.match(r"column\s+(\w+):\s*(.*)", line):
+            columns[found[1].lower()] = found[2]
+        elif line.startswith("replaces:"):
+            replaces = line.removeprefix("replaces:").strip()
+        elif line.startswith("optional:"):
+            shape = re.fullmatch(r"(\w+\.\w+)\s*\(([\w\s,]+)\)", line.removeprefix("optional:").strip())
+            if shape is None:
+                raise ModelError(f"{file}: {line}: it is `optional: schema.table (column type, ...)`")
+            optional[shape[1].lower()] = shape[2]
+        else:
+            about.append(line)
+    if not any(line.startswith("grain:") for line in about):
+        raise ModelError(f"{file}: the header comment must say the grain: `-- grain: one row per ...`")
+    return _Header("\n".join(about), columns, replaces, optional)
+
+
+def _header_lines(text: str) -> list[str]:
+    """Return the leading comment, a line for each key; a line without a key continues the one before."""
     lines: list[str] = []
     for line in text.splitlines():
         if not line.startswith("--"):
@@ -222,16 +259,4 @@ def _header(file: Path, text: str) -> tuple[str, dict[str, str], str | None]:
             lines[-1] += f" {content}"
         elif content:
             lines.append(content)
-    columns = {}
-    about: list[str] = []
-    replaces = None
-    for line in lines:
-        if found := re.match(r"column\s+(\w+):\s*(.*)", line):
-            columns[found[1].lower()] = found[2]
-        elif line.startswith("replaces:"):
-            replaces = line.removeprefix("replaces:").strip()
-        else:
-            about.append(line)
-    if not any(line.startswith("grain:") for line in about):
-        raise ModelError(f"{file}: the header comment must say the grain: `-- grain: one row per ...`")
-    return "\n".join(about), columns, replaces
+    return lines

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from warehouse.errors import StudyError
 
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
 HOUSE = Path(__file__).resolve().parent.parent
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Format = Literal["csv", "xpt", "matrix", "star", "geo_series_matrix", "gmt"]
+Format = Literal["csv", "xpt", "dataset_json", "matrix", "star", "geo_series_matrix", "gmt"]
 ColumnType = Literal["text", "integer", "number", "date", "datetime"]
 
 
@@ -47,8 +50,11 @@ class Identity(_Record):
 
 
 class Arm(_Record):
+    """A planned arm; `dose` is TRT01PN, which orders the arms and is the scale of a dose response."""
+
     armcd: str
     arm: str
+    dose: float | None = None
 
 
 class Visit(_Record):
@@ -69,7 +75,10 @@ class Visit(_Record):
 
 
 class Score(_Record):
-    """A score parameter: `better` says which direction is improvement."""
+    """A score parameter: `better` says which direction is improvement.
+
+    `visits` is the score's own plan of visits, where it differs from that of the study.
+    """
 
     paramcd: str = Field(pattern=r"^[A-Z][A-Z0-9]{0,7}$")
     param: str
@@ -77,6 +86,36 @@ class Score(_Record):
     range: tuple[float, float]
     better: Literal["lower", "higher"]
     primary: bool = False
+    visits: tuple[Visit, ...] = ()
+
+    @field_validator("visits")
+    @classmethod
+    def _is_a_plan(cls, visits: tuple[Visit, ...]) -> tuple[Visit, ...]:
+        _refuse_repeated("visits.avisit", [visit.avisit for visit in visits])
+        _refuse_repeated("visits.avisitn", [visit.avisitn for visit in visits])
+        if visits and sum(visit.baseline for visit in visits) != 1:
+            raise ValueError("exactly one of a score's visits must have baseline = true")
+        return visits
+
+
+class AeQuery(_Record):
+    """Adverse events of special interest: PARAMCD of the time to the first of them, and what they are.
+
+    An event belongs if its preferred term contains one of `contains`, or its system organ class is one of
+    `soc` and its preferred term none of `excluding`; letter case does not count.
+    """
+
+    paramcd: str = Field(pattern=r"^[A-Z][A-Z0-9]{0,7}$")
+    name: str = Field(min_length=1)
+    contains: tuple[str, ...] = ()
+    soc: tuple[str, ...] = ()
+    excluding: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _finds_something(self) -> Self:
+        if not (self.contains or self.soc):
+            raise ValueError("contains or soc must name something")
+        return self
 
 
 class Design(_Record):
@@ -85,6 +124,7 @@ class Design(_Record):
     arms: tuple[Arm, ...] = ()
     visits: tuple[Visit, ...] = ()
     scores: tuple[Score, ...] = ()
+    ae_queries: tuple[AeQuery, ...] = ()
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -93,16 +133,69 @@ class Design(_Record):
             ("visits.avisit", [visit.avisit for visit in self.visits]),
             ("visits.avisitn", [visit.avisitn for visit in self.visits]),
             ("scores.paramcd", [score.paramcd for score in self.scores]),
+            ("ae_queries.paramcd", [query.paramcd for query in self.ae_queries]),
         ):
-            texts = [str(value) for value in values]
-            repeated = sorted({text for text in texts if texts.count(text) > 1})
-            if repeated:
-                raise ValueError(f"{name}: {', '.join(repeated)} stands more than once; each must be unique")
+            _refuse_repeated(name, values)
+        doses = [arm.dose for arm in self.arms]
+        if None in doses and any(dose is not None for dose in doses):
+            raise ValueError("arms: either every arm has a dose or none")
         if self.visits and sum(visit.baseline for visit in self.visits) != 1:
             raise ValueError("visits: exactly one must have baseline = true")
         if self.scores and sum(score.primary for score in self.scores) != 1:
             raise ValueError("scores: exactly one must have primary = true")
         return self
+
+
+Strategy = Literal["treatment policy", "hypothetical", "composite", "while on treatment", "principal stratum"]
+Multiplicity = Literal["none", "bonferroni", "holm", "hochberg", "benjamini-hochberg", "fixed-sequence"]
+
+
+class IntercurrentEvent(_Record):
+    """What may happen after treatment began, and which ICH E9(R1) strategy meets it.
+
+    `handling` says how the analysis carries the strategy out.
+    """
+
+    event: str = Field(min_length=1)
+    strategy: Strategy
+    handling: str | None = None
+
+
+class Estimand(_Record):
+    """What is estimated: in whom, of which variable, whatever happens in between, summarised how.
+
+    `population` is an ADSL flag and `subgroup` narrows it by ADSL variables; `score`, `visit` and
+    `variable` are PARAMCD, AVISIT and the ADaM variable; `imputation` is the DTYPE that stands in for a
+    value not observed. `family` names the tests that are adjusted together.
+    """
+
+    id: Identifier
+    title: str = Field(min_length=1)
+    population: str = Field(pattern=r"^[a-z0-9]+fl$")
+    subgroup: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], tuple[str, ...]] = {}
+    treatment: Literal["trt01p", "trt01a"] = "trt01p"
+    arms: tuple[str, ...] = ()
+    reference: str | None = None
+    score: str | None = None
+    visit: str | None = None
+    variable: Literal["aval", "chg", "pchg"] = "chg"
+    imputation: Literal["observed", "LOCF", "BOCF", "NRI"] = "observed"
+    intercurrent_events: tuple[IntercurrentEvent, ...] = ()
+    summary: str = Field(min_length=1)
+    family: Identifier | None = None
+
+    @model_validator(mode="after")
+    def _compares_with_an_arm_of_its_own(self) -> Self:
+        if self.reference is not None and self.arms and self.reference not in self.arms:
+            raise ValueError(f"reference {self.reference!r}: must be one of arms, {', '.join(self.arms)}")
+        return self
+
+
+class Family(_Record):
+    """Tests that are adjusted together; a fixed sequence follows the order of the estimands."""
+
+    method: Multiplicity
+    description: str | None = None
 
 
 class Source(_Record):
@@ -135,8 +228,28 @@ class Study(_Record):
     study: Identity
     design: Design
     sources: dict[Identifier, Source]
+    estimands: tuple[Estimand, ...] = ()
+    families: dict[Identifier, Family] = {}
     analyses: dict[Identifier, dict[str, Any]] = {}
     folder: Path
+
+    @model_validator(mode="after")
+    def _names_what_there_is(self) -> Self:
+        _refuse_repeated("estimands.id", [estimand.id for estimand in self.estimands])
+        arms = {arm.arm for arm in self.design.arms}
+        scores = {score.paramcd: score for score in self.design.scores}
+        for estimand in self.estimands:
+            place = f"estimands.{estimand.id}"
+            for arm in (*estimand.arms, *filter(None, [estimand.reference])):
+                _refuse_unknown(f"{place}: arm", arm, arms)
+            if estimand.family is not None:
+                _refuse_unknown(f"{place}: family", estimand.family, self.families)
+            if estimand.score is not None:
+                _refuse_unknown(f"{place}: score", estimand.score, scores)
+                visits = scores[estimand.score].visits or self.design.visits
+                if estimand.visit is not None:
+                    _refuse_unknown(f"{place}: visit", estimand.visit, {visit.avisit for visit in visits})
+        return self
 
     @property
     def id(self) -> str:
@@ -169,6 +282,17 @@ def load_study(study: str | Path) -> Study:
         return Study.model_validate(content | {"folder": folder})
     except ValidationError as error:
         raise StudyError("\n".join([f"{file}: {error.error_count()} wrong", *_explain(error)])) from error
+
+
+def _refuse_repeated(name: str, values: Sequence[object]) -> None:
+    texts = [str(value) for value in values]
+    if repeated := sorted({text for text in texts if texts.count(text) > 1}):
+        raise ValueError(f"{name}: {', '.join(repeated)} stands more than once; each must be unique")
+
+
+def _refuse_unknown(what: str, name: str, allowed: Collection[str]) -> None:
+    if name not in allowed:
+        raise ValueError(f"{what} {name!r}: must be one of {', '.join(allowed) or 'none: none is declared'}")
 
 
 def _folder(study: str | Path) -> Path:
@@ -211,8 +335,14 @@ def _record_at(path: tuple[int | str, ...]) -> type[BaseModel] | None:
         ("design", "arms"): Arm,
         ("design", "visits"): Visit,
         ("design", "scores"): Score,
+        ("design", "scores", "visits"): Visit,
+        ("design", "ae_queries"): AeQuery,
+        ("estimands",): Estimand,
+        ("estimands", "intercurrent_events"): IntercurrentEvent,
     }
     names = tuple(part for part in path if isinstance(part, str))
+    if names[:1] == ("families",):
+        return Family
     if names[:1] == ("sources",):
         return Source
     return by_place.get(names)
