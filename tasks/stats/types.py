@@ -1,4 +1,4 @@
-"""What the statistics of paired differences take and return, and how they refuse bad input."""
+"""What the statistics take and return, and how they refuse bad input."""
 
 from __future__ import annotations
 
@@ -117,18 +117,63 @@ class EffectSize:
     n_zero: int
 
 
-def checked_difference(difference: ArrayLike, *, at_least: int = 1) -> FloatArray:
-    """Return the differences as a finite vector of float64, or say which value is wrong."""
-    array = np.asarray(difference, dtype=np.float64)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HypothesisTest:
+    """A test that is not of paired differences; `df` is None where the statistic has none."""
+
+    method: str
+    alternative: Alternative
+    statistic: float
+    p_value: float
+    df: float | None
+    df_denominator: float | None
+    is_exact: bool
+    has_continuity_correction: bool | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """An estimate; its standard error or interval is None where the method defines none."""
+
+    method: str
+    estimate: float
+    standard_error: float | None
+    interval: Interval | None
+    n: int
+
+
+def checked_vector(name: str, values: ArrayLike, *, at_least: int = 1) -> FloatArray:
+    """Return the values as a finite vector of float64, or say which value is wrong."""
+    array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
-        raise ValueError(f"difference: shape {array.shape}: must be one-dimensional")
+        raise ValueError(f"{name}: shape {array.shape}: must be one-dimensional")
     not_finite = np.flatnonzero(~np.isfinite(array))
     if not_finite.size:
         position = int(not_finite[0])
-        raise ValueError(f"difference: {array[position]} at position {position}: every value must be finite")
+        raise ValueError(f"{name}: {array[position]} at position {position}: every value must be finite")
     if array.size < at_least:
-        raise ValueError(f"difference: {array.size} value(s): at least {at_least} needed")
+        raise ValueError(f"{name}: {array.size} value(s): at least {at_least} needed")
     return array
+
+
+def checked_difference(difference: ArrayLike, *, at_least: int = 1) -> FloatArray:
+    return checked_vector("difference", difference, at_least=at_least)
+
+
+def checked_same_length(name: str, length: int, other: str, other_length: int) -> None:
+    if length != other_length:
+        raise ValueError(f"{name}: {length} value(s) beside {other_length} of {other}: must be as many")
+
+
+def checked_counts(name: str, counts: ArrayLike) -> NDArray[np.int64]:
+    """Return counts of subjects as whole numbers, or say which is none."""
+    array = np.asarray(counts, dtype=np.float64)
+    wrong = np.argwhere(~(np.isfinite(array) & (array >= 0) & (array == np.floor(array))))
+    if wrong.size:
+        position = tuple(int(i) for i in wrong[0])
+        raise ValueError(f"{name}: {array[position]:g} at {position}: must be a whole number, zero or more")
+    return array.astype(np.int64)
 
 
 def checked_level(level: float) -> float:
