@@ -12,6 +12,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from flows import environment, output
+from tasks.export.data_set import ExportError
 from warehouse.errors import (
     AnalysisError,
     ExpectationFailed,
@@ -33,6 +34,7 @@ EXIT_CODES: dict[type[TrialhouseError], int] = {
     AnalysisError: 7,
     LakeError: 8,
     output.QueryError: 9,
+    ExportError: 10,
 }
 USAGE = 2
 INTERRUPTED = 130
@@ -41,7 +43,7 @@ QUERY_INTERRUPTED = "Query interrupted"
 
 EPILOGUE = """
 Exit codes: 0 done, 2 wrong usage, 3 study folder, 4 delivered file, 5 SQL model, 6 critical expectation
-(nothing published), 7 analysis, 8 lake, 9 query, 130 interrupted, 1 anything else.
+(nothing published), 7 analysis, 8 lake, 9 query, 10 export, 130 interrupted, 1 anything else.
 Lakes live under TRIALHOUSE_HOME. Results go to stdout, messages to stderr.
 """
 
@@ -59,6 +61,7 @@ Data = Annotated[
     Path | None, Parameter(help="Folder of the delivered files; default: data_root of study.toml.")
 ]
 Format = Literal["table", "csv", "json", "parquet"]
+ExportFormat = Literal["xpt", "dataset-json", "ndjson", "dsjc", "ars", "tables"]
 
 
 @app.command
@@ -128,6 +131,25 @@ def report(
     from tasks.reporting import write_report
 
     print(write_report(prepare(study), at, output))
+
+
+@app.command
+def export(
+    study: Study,
+    *,
+    format: Annotated[ExportFormat, Parameter(help="ars and tables write results.")],  # noqa: A002
+    to: Annotated[Path, Parameter(help="Folder to write into; made if need be.")],
+    schema: Annotated[str, Parameter(help="Schema whose tables to write.")] = "adam",
+    at: Annotated[
+        int | None, Parameter(name=["--at", "--version"], help="Version to write; default: the newest.")
+    ] = None,
+) -> None:
+    """Write tables as CDISC files, or clinical statistics as CDISC ARS or formatted tables."""
+    from tasks.export.run import export as write
+    from warehouse.study import load_study
+
+    for file in write(load_study(study), format, schema, to.expanduser(), at):
+        print(file)
 
 
 @app.command

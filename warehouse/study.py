@@ -236,7 +236,7 @@ class Study(_Record):
     @model_validator(mode="after")
     def _names_what_there_is(self) -> Self:
         _refuse_repeated("estimands.id", [estimand.id for estimand in self.estimands])
-        arms = {arm.arm for arm in self.design.arms}
+        arms = [arm.arm for arm in self.design.arms]
         scores = {score.paramcd: score for score in self.design.scores}
         for estimand in self.estimands:
             place = f"estimands.{estimand.id}"
@@ -248,7 +248,7 @@ class Study(_Record):
                 _refuse_unknown(f"{place}: score", estimand.score, scores)
                 visits = scores[estimand.score].visits or self.design.visits
                 if estimand.visit is not None:
-                    _refuse_unknown(f"{place}: visit", estimand.visit, {visit.avisit for visit in visits})
+                    _refuse_unknown(f"{place}: visit", estimand.visit, [visit.avisit for visit in visits])
         return self
 
     @property

@@ -8,33 +8,18 @@
 -- column reason: Why those counted went no further
 -- column n: Number of participants
 with
--- adam.adsl holds the enrolled; who is only in sdtm.dm was screened and not enrolled.
-screened as (
-    select
-        dm.usubjid,
-        adsl.usubjid is not null as is_enrolled,
-        coalesce(adsl.saffl = 'Y', false) as is_treated,
-        coalesce(adsl.fasfl = 'Y', false) as is_in_full_analysis_set,
-        coalesce(adsl.eosstt = 'COMPLETED', false) as is_completed,
-        case
-            when adsl.usubjid is null
-                then case upper(dm.armcd) when 'NOTASSGN' then 'Not assigned' else 'Screen failure' end
-            when not is_treated then 'Never treated'
-            when adsl.eosstt = 'ONGOING' then 'Still in the study'
-            when not is_completed then coalesce(adsl.dcsreas, 'Reason not recorded')
-        end as reason
-    from sdtm.dm as dm
-    left join adam.adsl as adsl on dm.usubjid = adsl.usubjid
-),
-
 counted as (
     select
         count(*) as n_screened,
         count(*) filter (where is_enrolled) as n_enrolled,
         count(*) filter (where is_treated) as n_treated,
-        count(*) filter (where is_treated and is_completed) as n_completed,
-        count(*) filter (where is_in_full_analysis_set) as n_full_analysis_set
-    from screened
+        count(*) filter (where is_completed) as n_completed,
+        count(*) filter (where is_in_full_analysis_set) as n_full_analysis,
+        count(*) filter (where is_in_intention_to_treat_set) as n_intention_to_treat,
+        count(*) filter (where is_in_efficacy_set) as n_efficacy,
+        count(*) filter (where is_in_per_protocol_set) as n_per_protocol,
+        count(*) filter (where is_biomarker_evaluable) as n_biomarker_evaluable
+    from reports.participant_fate
 ),
 
 stage as (
@@ -55,20 +40,33 @@ stage as (
     select 5, 'analysis set', 'Safety set', n_treated
     from counted
     union all
-    select 6, 'analysis set', 'Full analysis set', n_full_analysis_set
+    select 6, 'analysis set', 'Full analysis set', n_full_analysis
     from counted
+    union all
+    select 7, 'analysis set', 'Intention-to-treat set', n_intention_to_treat
+    from counted
+    union all
+    select 8, 'analysis set', 'Efficacy set', n_efficacy
+    from counted
+    union all
+    select 9, 'analysis set', 'Per-protocol set', n_per_protocol
+    from counted
+    union all
+    -- A study without samples has no such set.
+    select 10, 'analysis set', 'Biomarker-evaluable set', n_biomarker_evaluable
+    from counted
+    where n_biomarker_evaluable > 0
 ),
 
 lost as (
     select
-        case when not is_enrolled then 1 when not is_treated then 2 else 3 end as place,
+        case stage_left when 'Screened' then 1 when 'Enrolled' then 2 else 3 end as place,
         'left' as kind,
-        case when not is_enrolled then 'Screened' when not is_treated then 'Enrolled' else 'Treated' end as stage,
-        -- SDTM writes its decodes in capitals.
-        upper(left(reason, 1)) || lower(substr(reason, 2)) as reason,
+        stage_left as stage,
+        reason,
         count(*) as n
-    from screened
-    where reason is not null
+    from reports.participant_fate
+    where stage_left is not null
     group by all
 )
 

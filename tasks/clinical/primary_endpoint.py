@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from tasks.analysis import Analysis, Parameters
+from tasks.clinical.population import population_of
 from tasks.stats.bootstrap import bca_bootstrap, ratio_of_means_change_pct
 from tasks.stats.effect_size import cohen_d_z, hedges_g, minimum_detectable_d_z, rank_biserial
 from tasks.stats.hodges_lehmann import hodges_lehmann
@@ -26,6 +27,7 @@ from tasks.stats.types import (
     is_zero,
 )
 from warehouse.errors import AnalysisError
+from warehouse.study import Estimand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -41,6 +43,9 @@ Test = Literal[
 ]
 
 SCHEMA: dict[str, type[pl.DataType]] = {
+    "estimand": pl.String,
+    "population": pl.String,
+    "arm": pl.String,
     "paramcd": pl.String,
     "param": pl.String,
     "avisit": pl.String,
@@ -116,13 +121,18 @@ class PrimaryTest(Parameters):
 
 
 class PrimaryEndpointParameters(Parameters):
-    """Which score, at which visit, tested how; everything else is reported beside it."""
+    """Which score, at which visit, tested how; everything else is reported beside it.
 
+    What an estimand states (score, visit, population, its only arm, the variable tested) need not be said
+    again, and cannot be said otherwise.
+    """
+
+    estimand: Estimand | None = None
     score: str = Field(min_length=1, description="PARAMCD of the score")
     visit: str = Field(min_length=1, description="AVISIT compared with baseline")
     better: Literal["lower", "higher"] = Field(description="which direction is improvement")
     arm: str | None = Field(default=None, description="TRT01A; needed where there are several")
-    population: Literal["fasfl", "saffl"] = "fasfl"
+    population: str = "fasfl"
     variables: tuple[Variable, ...] = Field(default=("chg", "pchg"), min_length=1)
     primary: PrimaryTest = PrimaryTest()
     alternative: Literal["two-sided", "greater", "less"] = "two-sided"
@@ -131,8 +141,41 @@ class PrimaryEndpointParameters(Parameters):
     n_resamples: int = Field(default=10_000, ge=10_000)
     seed: int = Field(default=20261123, ge=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_what_the_estimand_states(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("estimand") is None:
+            return values
+        estimand = Estimand.model_validate(values["estimand"])
+        stated: dict[str, Any] = {
+            "score": estimand.score,
+            "visit": estimand.visit,
+            "population": estimand.population,
+            "arm": estimand.arms[0] if len(estimand.arms) == 1 else None,
+        }
+        for key, value in stated.items():
+            if value is not None and values.get(key, value) != value:
+                raise ValueError(f"{key}: {values[key]}: the estimand {estimand.id} says {value}")
+        test = values.get("primary", {})
+        test = test.model_dump() if isinstance(test, PrimaryTest) else dict(test)
+        if estimand.variable == "aval" or test.get("variable", estimand.variable) != estimand.variable:
+            raise ValueError(
+                f"primary.variable: {test.get('variable', 'chg')}: the estimand {estimand.id} is of"
+                f" {estimand.variable}; a change within one group is chg or pchg"
+            )
+        known = {key: value for key, value in stated.items() if value is not None}
+        return {**known, **values, "primary": {"variable": estimand.variable, **test}}
+
     @model_validator(mode="after")
     def _analyses_the_primary_variable(self) -> Self:
+        if self.estimand is None and self.population not in {"fasfl", "saffl"}:
+            raise ValueError(
+                f"population: {self.population}: must be fasfl or saffl; an estimand can name any set"
+            )
+        if self.estimand is not None and self.estimand.imputation == "NRI":
+            raise ValueError(
+                f"estimand: {self.estimand.id}: non-responders (NRI) have no change; see the responders"
+            )
         if self.primary.variable not in self.variables:
             raise ValueError(
                 f"primary.variable: {self.primary.variable}: must be one of variables, "
@@ -148,21 +191,24 @@ class _Pairs:
     """Baseline and visit of the analysed subjects, and what a reader must know about the others."""
 
     frame: pl.DataFrame
+    arm: str | None
     param: str | None
     unit: str | None
     warnings: tuple[str, ...]
 
 
-def primary_endpoint(adqs: pl.DataFrame, *, parameters: PrimaryEndpointParameters) -> pl.DataFrame:
+def primary_endpoint(
+    adqs: pl.DataFrame, adsl: pl.DataFrame | None = None, *, parameters: PrimaryEndpointParameters
+) -> pl.DataFrame:
     """Estimate and test the change of a score from baseline to a visit within one group.
 
     The comparison is with the same participants before treatment, not with a control group: natural course
-    and regression to the mean are part of the change. Observed cases only; participants without a value at
-    the visit are named, not imputed. All six tests are reported so that the choice among them is visible, and
-    exactly one row is primary; the others carry no claim. Percent change is reported as mean of percentages
-    and as percentage of means, since the two differ whenever response goes with baseline.
+    and regression to the mean are part of the change. Observed cases, unless the estimand says otherwise;
+    participants without a value at the visit are named. All six tests are reported so that the choice among
+    them is visible, and exactly one row is primary; the others carry no claim. Percent change is reported as
+    mean of percentages and as percentage of means, since the two differ whenever response goes with baseline.
     """
-    pairs = _pairs(adqs, parameters)
+    pairs = _pairs(adqs, adsl, parameters)
     rows = [
         *_described("BASE", pairs.frame["base"].to_numpy(), pairs.unit),
         *_described("AVAL", pairs.frame["aval"].to_numpy(), pairs.unit),
@@ -179,14 +225,16 @@ ANALYSIS = Analysis(
     name="primary_endpoint",
     function=primary_endpoint,
     reads=("adam.adqs",),
+    uses=("adam.adsl",),
     parameters=PrimaryEndpointParameters,
 )
 
 
-def _pairs(adqs: pl.DataFrame, parameters: PrimaryEndpointParameters) -> _Pairs:
-    score = _score_rows(adqs, parameters)
-    arm, arm_warnings = _arm(score, parameters)
-    score = score.filter(pl.col("trt01a") == arm) if arm is not None else score
+def _pairs(adqs: pl.DataFrame, adsl: pl.DataFrame | None, parameters: PrimaryEndpointParameters) -> _Pairs:
+    score = _score_rows(adqs, adsl, parameters)
+    treatment = parameters.estimand.treatment if parameters.estimand else "trt01a"
+    arm, arm_warnings = _arm(score, treatment, parameters)
+    score = score.filter(pl.col(treatment) == arm) if parameters.arm is not None else score
     at_visit = _visit_rows(score, parameters)
     complete = at_visit.filter(pl.col("base").is_not_null() & pl.col("aval").is_not_null())
     has_baseline = score.filter(pl.col("base").is_not_null())["usubjid"].unique()
@@ -213,28 +261,46 @@ def _pairs(adqs: pl.DataFrame, parameters: PrimaryEndpointParameters) -> _Pairs:
         warnings.append(f"{len(without_baseline)} excluded, no baseline: {_names(without_baseline)}")
     return _Pairs(
         frame=complete.sort("usubjid"),
+        arm=arm,
         param=_only(complete, "param"),
         unit=_only(complete, "unit"),
         warnings=tuple(warnings),
     )
 
 
-def _score_rows(adqs: pl.DataFrame, parameters: PrimaryEndpointParameters) -> pl.DataFrame:
+def _score_rows(
+    adqs: pl.DataFrame, adsl: pl.DataFrame | None, parameters: PrimaryEndpointParameters
+) -> pl.DataFrame:
     score = adqs.filter(pl.col("paramcd") == parameters.score)
     if score.is_empty():
         raise AnalysisError(f"score {parameters.score!r}: adam.adqs has {_values(adqs, 'paramcd')}")
-    score = score.filter(pl.col(parameters.population) == "Y")
+    score = _in_population(score, adsl, parameters)
     if score.is_empty():
         raise AnalysisError(f"population {parameters.population!r}: nobody with {parameters.score} is in it")
     return score
 
 
-def _arm(score: pl.DataFrame, parameters: PrimaryEndpointParameters) -> tuple[str | None, list[str]]:
-    arms = sorted(score["trt01a"].drop_nulls().unique())
+def _in_population(
+    score: pl.DataFrame, adsl: pl.DataFrame | None, parameters: PrimaryEndpointParameters
+) -> pl.DataFrame:
+    """Keep the set's participants: an estimand's by adam.adsl, which knows every set, where there is one."""
+    if parameters.estimand is not None and adsl is not None:
+        subjects = population_of(adsl, parameters.estimand).subjects
+        return score.join(subjects.select("usubjid"), on="usubjid", how="semi")
+    needs = parameters.estimand is not None and parameters.estimand.subgroup
+    if needs or parameters.population not in score.columns:
+        raise AnalysisError(f"population {parameters.population!r}: needs adam.adsl, which is not made")
+    return score.filter(pl.col(parameters.population) == "Y")
+
+
+def _arm(
+    score: pl.DataFrame, treatment: str, parameters: PrimaryEndpointParameters
+) -> tuple[str | None, list[str]]:
+    arms = sorted(score[treatment].drop_nulls().unique())
     if parameters.arm is None:
         if len(arms) > 1:
             raise AnalysisError(f"arm: not named, and there are several: name one of {', '.join(arms)}")
-        return None, []
+        return (arms[0] if arms else None), []
     if parameters.arm not in arms:
         raise AnalysisError(f"arm {parameters.arm!r}: must be one of {', '.join(arms)}")
     if len(arms) == 1:
@@ -247,9 +313,11 @@ def _arm(score: pl.DataFrame, parameters: PrimaryEndpointParameters) -> tuple[st
 def _visit_rows(score: pl.DataFrame, parameters: PrimaryEndpointParameters) -> pl.DataFrame:
     if parameters.visit not in score["avisit"]:
         raise AnalysisError(f"visit {parameters.visit!r}: {parameters.score} has {_values(score, 'avisit')}")
-    chosen = score.filter(
-        pl.col("avisit") == parameters.visit, pl.col("anl01fl") == "Y", pl.col("dtype").is_null()
-    )
+    at_visit = score.filter(pl.col("avisit") == parameters.visit, pl.col("anl01fl") == "Y")
+    chosen = at_visit.filter(pl.col("dtype").is_null())
+    if parameters.estimand is not None and parameters.estimand.imputation != "observed":
+        derived = at_visit.filter(pl.col("dtype") == parameters.estimand.imputation)
+        chosen = pl.concat([chosen, derived.join(chosen, on="usubjid", how="anti")])
     repeated = chosen.filter(chosen["usubjid"].is_duplicated())["usubjid"].unique().sort()
     if repeated.len():
         raise AnalysisError(
@@ -526,6 +594,9 @@ def _table(
         else []
     )
     common = {
+        "estimand": parameters.estimand.id if parameters.estimand else "primary_endpoint",
+        "population": parameters.population,
+        "arm": pairs.arm,
         "paramcd": parameters.score,
         "param": pairs.param,
         "avisit": parameters.visit,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.readers import delimited, geo_series_matrix, gmt, matrix, star, xpt
+from tasks.readers import dataset_json, delimited, geo_series_matrix, gmt, matrix, star, xpt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 READERS: Mapping[Format, Reader] = {
     "csv": delimited.read,
     "xpt": xpt.read,
+    "dataset_json": dataset_json.read,
     "matrix": matrix.read,
     "star": star.read,
     "geo_series_matrix": geo_series_matrix.read,

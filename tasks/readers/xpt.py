@@ -161,9 +161,9 @@ def _as_text(values: Sequence[Any], sas_format: str | None) -> tuple[list[str | 
         elif value != value:  # noqa: PLR0124 - NaN, the one number unequal to itself
             known[value] = None
         else:
-            iso = _as_iso(value, sas_format) if sas_format else None
+            iso = as_iso(value, sas_format) if sas_format else None
             known[value] = number_text(value) if iso is None else iso
-            if iso is None and _time_kind(sas_format) is not None:
+            if iso is None and time_kind(sas_format) is not None:
                 unread.add(value)
     return [known[value] for value in values], sum(value in unread for value in values)
 
@@ -173,7 +173,7 @@ def number_text(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < _EXACT_INTEGER else repr(value)
 
 
-def _time_kind(sas_format: str | None) -> str | None:
+def time_kind(sas_format: str | None) -> str | None:
     name = re.sub(r"\d*\.?\d*$", "", (sas_format or "").upper())
     for kind, names in (("date", _DATE), ("datetime", _DATETIME), ("time", _TIME)):
         if names.fullmatch(name):
@@ -181,9 +181,9 @@ def _time_kind(sas_format: str | None) -> str | None:
     return None
 
 
-def _as_iso(value: float, sas_format: str) -> str | None:
+def as_iso(value: float, sas_format: str) -> str | None:
     """Return a SAS date (days), datetime or time (seconds) in ISO 8601, or None if it is none."""
-    kind = _time_kind(sas_format)
+    kind = time_kind(sas_format)
     try:
         if kind == "date":
             return (_EPOCH + dt.timedelta(days=value // 1)).date().isoformat()

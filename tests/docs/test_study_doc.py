@@ -20,7 +20,22 @@ from tasks.scaffold import TEMPLATE
 from tasks.stage import STAGE_SCHEMAS
 from warehouse.corrections import Correction
 from warehouse.meta import study_tables
-from warehouse.study import Arm, ColumnType, Design, Format, Identity, Score, Source, Study, Visit, load_study
+from warehouse.study import (
+    AeQuery,
+    Arm,
+    ColumnType,
+    Design,
+    Estimand,
+    Family,
+    Format,
+    Identity,
+    IntercurrentEvent,
+    Score,
+    Source,
+    Study,
+    Visit,
+    load_study,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +45,18 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOC = (REPOSITORY / "docs" / "study.md").read_text(encoding="utf-8")
 TEMPLATE_TOML = (TEMPLATE / "study.toml").read_text(encoding="utf-8")
-RECORDS: tuple[type[BaseModel], ...] = (Identity, Design, Arm, Visit, Score, Source)
+RECORDS: tuple[type[BaseModel], ...] = (
+    Identity,
+    Design,
+    Arm,
+    Visit,
+    Score,
+    AeQuery,
+    Estimand,
+    IntercurrentEvent,
+    Family,
+    Source,
+)
 KEYS = [(record, key) for record in RECORDS for key in record.model_fields]
 PARAMETERS = [(analysis, key) for analysis in ANALYSES for key in analysis.parameters.model_fields]
 
@@ -80,14 +106,20 @@ def test_every_key_of_study_toml_is_documented(record, key):
     title = {
         Identity: "### `[study]`",
         Source: "### `[sources.<name>]`",
+        Estimand: "### `[[estimands]]`",
+        IntercurrentEvent: "### `[[estimands]]`",
+        Family: "### `[families.<name>]`",
     }.get(record, "### `[design]`")
     assert f"`{key}`" in section(title)
 
 
 @pytest.mark.parametrize(("record", "key"), KEYS, ids=[f"{record.__name__}.{key}" for record, key in KEYS])
 def test_every_key_of_study_toml_is_in_the_template(record, key):
-    # `columns` and the three lists of the design are sections of their own there.
-    shown = rf"^(# )?{key} = " if key not in ("columns", "arms", "visits", "scores") else rf"^\[.*\b{key}\]+$"
+    # `columns` and the lists of the design are sections of their own there; events are written in a line.
+    if key in ("columns", "arms", "visits", "scores", "ae_queries"):
+        shown = rf"^(# )?\[.*\b{key}\]+$"
+    else:
+        shown = rf"\b{key} = " if record is IntercurrentEvent else rf"^(# )?{key} = "
     assert re.search(shown, TEMPLATE_TOML, flags=re.MULTILINE), record
 
 
@@ -109,7 +141,7 @@ def test_every_parameter_of_an_analysis_is_documented_and_in_the_template(analys
 
 
 def test_the_defaults_in_the_template_are_those_of_the_analyses():
-    switched_on = re.sub(r"^# (?=\[analyses\.|\w+ = )", "", TEMPLATE_TOML, flags=re.MULTILINE)
+    switched_on = re.sub(r"^# (?=\[\[?(?:analyses|design)\.|\w+ = )", "", TEMPLATE_TOML, flags=re.MULTILINE)
     analyses: dict[str, Any] = tomllib.loads(switched_on)["analyses"]
     for analysis in ANALYSES:
         for key, field in analysis.parameters.model_fields.items():
@@ -183,6 +215,6 @@ def test_the_examples_are_sound():
     assert example
     (expectation,) = json.loads(example[1])["expectations"]
     assert set(expectation) == {"type", "kwargs", "severity", "notes"}
-    correction = re.search(r"```toml\n(.*?)```", DOC, flags=re.DOTALL)
-    assert correction
-    Correction.model_validate(tomllib.loads(correction[1])["correction"][0])
+    estimand, correction = re.findall(r"```toml\n(.*?)```", DOC, flags=re.DOTALL)
+    Estimand.model_validate(tomllib.loads(estimand)["estimands"][0])
+    Correction.model_validate(tomllib.loads(correction)["correction"][0])

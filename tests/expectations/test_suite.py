@@ -99,3 +99,40 @@ def test_study_cannot_soften_a_rule_of_the_house():
 def test_suites_of_two_tables_are_not_combined():
     with pytest.raises(SuiteError, match="the names must be equal"):
         combine(Suite(**suite_of(RULE)), Suite(**suite_of(OTHER, name="sdtm.ae")))
+
+
+def test_a_suite_that_extends_another_has_its_rules_and_columns(tmp_path):
+    base = suite_of(RULE, name="results.rows") | {"columns": {"usubjid": "Who", "age": "Age"}}
+    more = suite_of(OTHER, name="results.ages") | {"extends": "results.rows", "columns": {"age": "In years"}}
+    suite_file(tmp_path, base, "results/rows.json")
+    suite_file(tmp_path, more, "results/ages.json")
+
+    suites = find_suites(tmp_path)
+
+    ages = suites["results.ages"]
+    assert [rule.kwargs["column"] for rule in ages.expectations] == ["usubjid", "age"]
+    assert ages.columns == {"usubjid": "Who", "age": "In years"}
+    assert ages.notes == "The participants."
+    assert len(suites["results.rows"].expectations) == 1
+
+
+@pytest.mark.parametrize(
+    ("extends", "rule", "message"),
+    [
+        ("results.nothing", OTHER, r"results\.ages: extends 'results\.nothing': it must be a suite of this"),
+        (
+            "results.chained",
+            OTHER,
+            r"'results\.chained': it must be a suite .* that extends none itself",
+        ),
+        ("results.rows", RULE, r"not_be_null\(usubjid\): in results\.rows already; once is enough"),
+    ],
+)
+def test_a_suite_that_cannot_be_extended_so_is_refused(tmp_path, extends, rule, message):
+    suite_file(tmp_path, suite_of(RULE, name="results.rows"), "results/rows.json")
+    chained = suite_of(OTHER, name="results.chained") | {"extends": "results.rows"}
+    suite_file(tmp_path, chained, "results/chained.json")
+    suite_file(tmp_path, suite_of(rule, name="results.ages") | {"extends": extends}, "results/ages.json")
+
+    with pytest.raises(SuiteError, match=message):
+        find_suites(tmp_path)

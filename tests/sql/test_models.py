@@ -3,7 +3,8 @@
 A case is `tests/sql/<house | study id>/<schema>/<table>/<case>.yaml`:
 
     clause: The sentence that says which clause of the SELECT is exercised.
-    input:                     # every table the SELECT reads; an empty one is `[]` plus its `types`
+    input:                     # every table the SELECT reads; an empty one is `[]` plus its `types`; one
+                               # that the header calls optional may be left out: it is read as empty
       sdtm.dm:
         - {usubjid: S-1, age: 40}
         - {usubjid: S-2}       # a missing key is null
@@ -29,6 +30,8 @@ import pytest
 import sqlglot
 import yaml
 from sqlglot import exp
+
+from warehouse.models import read_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,10 +134,14 @@ def create_input(
 
 
 def run_select(
-    select: str, inputs: Mapping[str, list[Row]], types: Mapping[str, dict[str, str]]
+    select: str,
+    inputs: Mapping[str, list[Row]],
+    types: Mapping[str, dict[str, str]],
+    optional: Mapping[str, str] | None = None,
 ) -> list[Row]:
     reads = tables_read(select)
-    if unlisted := reads - set(inputs):
+    absent = {table: columns for table, columns in (optional or {}).items() if table not in inputs}
+    if unlisted := reads - set(inputs) - set(absent):
         raise ValueError(f"input: the SELECT reads {sorted(unlisted)}: list every table it reads")
     if unread := set(inputs) - reads:
         raise ValueError(f"input: {sorted(unread)} is not read by the SELECT, which reads {sorted(reads)}")
@@ -143,6 +150,9 @@ def run_select(
     with duckdb.connect() as connection:
         for table, rows in inputs.items():
             create_input(connection, table, rows or [], types.get(table, {}))
+        for table, columns in absent.items():
+            connection.execute(f"create schema if not exists {table.partition('.')[0]}")
+            connection.execute(f"create table {table} ({columns})")
         result = connection.execute(select)
         names = [column[0] for column in result.description]
         # DuckDB gives a bare column the case of its source, and raw columns stand as delivered.
@@ -218,7 +228,9 @@ def test_the_model_gives_the_expected_rows(path: Path) -> None:
     case = read_case(path)
     model = MODELS.get(model_of(path))
     assert model is not None, f"{case_id(path)}: no model file for this case folder"
-    actual = run_select(model.read_text(encoding="utf-8"), case["input"], case.get("types", {}))
+    owner, schema, table = model_of(path)
+    optional = read_model(model, f"{schema}.{table}", is_house=owner == "house").optional
+    actual = run_select(model.read_text(encoding="utf-8"), case["input"], case.get("types", {}), optional)
     problems = differences(actual, case["expected"], ordered=case.get("ordered", False))
     assert not problems, "\n".join([case["clause"], *problems])
 
@@ -243,6 +255,16 @@ def test_a_table_that_the_select_does_not_read_is_an_error() -> None:
     inputs = {"sdtm.dm": [{"usubjid": "S-1"}], "sdtm.ex": [{"usubjid": "S-1"}]}
     with pytest.raises(ValueError, match=r"'sdtm.ex'\] is not read"):
         run_select("select * from sdtm.dm", inputs, {})
+
+
+def test_an_optional_table_that_the_case_does_not_list_is_empty() -> None:
+    select = (
+        "select dm.usubjid from sdtm.dm left join sdtm.dv on dm.usubjid = dv.usubjid where dv.usubjid is null"
+    )
+    inputs = {"sdtm.dm": [{"usubjid": "S-1"}]}
+    assert run_select(select, inputs, {}, {"sdtm.dv": "usubjid varchar"}) == [{"usubjid": "S-1"}]
+    with pytest.raises(ValueError, match=r"reads \['sdtm.dv'\]: list every table"):
+        run_select(select, inputs, {})
 
 
 def test_raw_columns_are_text_but_for_the_source_row() -> None:

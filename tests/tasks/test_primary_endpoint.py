@@ -65,6 +65,7 @@ def _row(result, variable, statistic):
 
 def test_record():
     assert (ANALYSIS.name, ANALYSIS.reads) == ("primary_endpoint", ("adam.adqs",))
+    assert ANALYSIS.uses == ("adam.adsl",)
     assert ANALYSIS.fills == "results.primary_endpoint"
 
 
@@ -317,6 +318,97 @@ def test_which_direction_is_better_must_be_said():
         PrimaryEndpointParameters.model_validate({"score": "NLSCORE", "visit": "Week 12"})
 
 
+ESTIMAND = {
+    "id": "primary",
+    "title": "Percent change of the score",
+    "population": "pprotfl",
+    "treatment": "trt01a",
+    "score": "NLSCORE",
+    "visit": "Week 12",
+    "variable": "pchg",
+    "summary": "median",
+}
+
+
+def _declared(estimand=None, **changes):
+    values = {"estimand": {**ESTIMAND, **(estimand or {})}, "better": "lower", **changes}
+    return PrimaryEndpointParameters.model_validate(values)
+
+
+def _adsl(of=12):
+    return pl.DataFrame(
+        {
+            "usubjid": [f"S{i:02}" for i in range(1, 13)],
+            "trt01a": "Cream",
+            "fasfl": "Y",
+            "pprotfl": ["Y" if i < of else "N" for i in range(12)],
+            "sex": ["F" if i % 2 else "M" for i in range(12)],
+        }
+    )
+
+
+def test_without_an_estimand_the_rows_name_the_analysis():
+    result = _run()
+    assert result.select("estimand", "population", "arm").unique().rows() == [
+        ("primary_endpoint", "fasfl", "Cream")
+    ]
+
+
+def test_an_estimand_says_what_the_parameters_need_not():
+    result = primary_endpoint(_adqs(), _adsl(of=8), parameters=_declared())
+    assert result.select("estimand", "population", "arm", "paramcd", "avisit").unique().rows() == [
+        ("primary", "pprotfl", "Cream", "NLSCORE", "Week 12")
+    ]
+    assert set(result["n"]) == {8}
+    assert result.filter("is_primary").select("variable", "statistic").rows() == [
+        ("PCHG", "signed_rank_exact")
+    ]
+    subgroup = primary_endpoint(_adqs(), _adsl(), parameters=_declared({"subgroup": {"sex": ["F"]}}))
+    assert set(subgroup["n"]) == {6}
+
+
+def test_an_estimand_that_imputes_takes_its_records_for_the_missing():
+    adqs = _adqs(week_12=[None, *WEEK_12[1:]])
+    first = adqs.filter(pl.col("usubjid") == "S01")
+    carried = first.with_columns(
+        avisit=pl.lit("Week 12"), aval=pl.lit(6.0), chg=pl.lit(-2.0), pchg=pl.lit(-25.0), dtype=pl.lit("LOCF")
+    )
+    adqs = pl.concat([adqs, carried])
+    assert set(primary_endpoint(adqs, _adsl(), parameters=_declared())["n"]) == {11}
+    result = primary_endpoint(adqs, _adsl(), parameters=_declared({"imputation": "LOCF"}))
+    assert set(result["n"]) == {12}
+    assert _row(result, "PCHG", "max")["estimate"] == -25
+
+
+def test_an_estimand_needs_the_table_that_knows_its_set():
+    with pytest.raises(AnalysisError, match=r"population 'pprotfl': needs adam\.adsl"):
+        primary_endpoint(_adqs(), parameters=_declared())
+    assert set(primary_endpoint(_adqs(), parameters=_declared({"population": "fasfl"}))["n"]) == {12}
+
+
+@pytest.mark.parametrize(
+    ("estimand", "changes", "message"),
+    [
+        ({}, {"score": "DLQI"}, "score: DLQI: the estimand primary says NLSCORE"),
+        ({}, {"visit": "Week 4"}, "visit: Week 4: the estimand primary says Week 12"),
+        ({}, {"population": "saffl"}, "population: saffl: the estimand primary says pprotfl"),
+        ({"arms": ["Cream"]}, {"arm": "Gel"}, "arm: Gel: the estimand primary says Cream"),
+        ({}, {"primary": {"variable": "chg"}}, "primary.variable: chg: the estimand primary is of pchg"),
+        ({"variable": "aval"}, {}, "the estimand primary is of aval"),
+        ({"imputation": "NRI"}, {}, "non-responders .NRI. have no change"),
+        ({"visit": None}, {}, "visit"),
+    ],
+)
+def test_what_contradicts_the_estimand_is_refused(estimand, changes, message):
+    with pytest.raises(ValidationError, match=message):
+        _declared(estimand, **changes)
+
+
+def test_a_set_that_adqs_does_not_know_needs_an_estimand():
+    with pytest.raises(ValidationError, match="population: pprotfl: must be fasfl or saffl"):
+        _parameters(population="pprotfl")
+
+
 def _verdict(frame):
     if importlib.util.find_spec("expectations.judge") is None:
         pytest.skip("there is no judge in this tree")
@@ -350,6 +442,8 @@ _CI = pl.col("ci_low").is_not_null()
     ("rule", "broken"),
     [
         ("row_count", lambda x: x.clear()),
+        ("not_be_null(estimand)", lambda x: x.with_columns(estimand=pl.lit(None, pl.String))),
+        ("not_be_null(population)", lambda x: x.with_columns(population=pl.lit(None, pl.String))),
         ("not_be_null(n)", lambda x: x.with_columns(n=pl.when(~_FIRST).then("n"))),
         ("compound_columns", lambda x: pl.concat([x, x.head(1)])),
         ("in_set(paramcd)", lambda x: x.with_columns(paramcd=pl.lit("PASI"))),

@@ -23,7 +23,8 @@ def test_a_new_study_is_sound_and_switched_on(tmp_path):
     assert prepared.study.id == "my_trial"
     assert prepared.study.study.simulated
     assert "Simulated example" in prepared.study.study.title
-    assert [one.analysis.name for one in prepared.analyses] == ["primary_endpoint"]
+    names = [one.analysis.name for one in prepared.analyses]
+    assert names == ["primary_endpoint", "clinical_statistics", "participant_counts"]
     made = {model.table for model in prepared.plan.models}
     assert {"sdtm.dm", "sdtm.ds", "sdtm.ex", "sdtm.qs", "adam.adsl", "adam.adqs"} <= made
     assert {"reports.participant_flow", "reports.primary_tests", "reports.waterfall"} <= made

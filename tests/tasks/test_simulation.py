@@ -575,7 +575,7 @@ SOUND = {
         "exendtc": "2023-04-02",
         "exstdy": 1,
         "exendy": 28,
-        "exgrams": 20.0,
+        "exvamt": 20.0,
     },
     "sdtm.ds": {
         "usubjid": "S-1",
@@ -634,7 +634,7 @@ BROKEN = [
         "expect_column_pair_values_a_to_be_greater_than_b",
         "warning",
     ),
-    ("sdtm.ex", {"exgrams": -1.0}, BETWEEN, "warning"),
+    ("sdtm.ex", {"exvamt": -1.0}, BETWEEN, "warning"),
     ("sdtm.ds", {}, COMPOUND, "set_aside"),
     ("sdtm.mh", {}, COMPOUND, "set_aside"),
     ("sdtm.sc", {}, COMPOUND, "critical"),

@@ -305,3 +305,41 @@ def test_the_models_of_the_house_can_be_ordered_for_every_study():
 )
 def test_what_a_select_reads(tmp_path, select, expected):
     assert reads(tmp_path, select) == expected
+
+
+SUPPDM = "-- grain: one row per usubjid\n-- optional: sdtm.suppdm (usubjid varchar, qnam varchar)"
+ADSL = "select * from sdtm.dm left join sdtm.suppdm using (usubjid)"
+
+
+def test_a_table_that_may_be_absent_does_not_stop_a_model(own, house):
+    write(house, "adam.adsl", ADSL, SUPPDM)
+    write(own, "sdtm.dm", "select * from raw.people")
+    found = planned(own)
+    assert [model.table for model in found.models] == ["sdtm.dm", "adam.adsl"]
+    assert found.skipped == {}
+    assert found.models[1].optional == {"sdtm.suppdm": "usubjid varchar, qnam varchar"}
+
+
+def test_a_table_that_may_be_absent_is_made_first_where_there_is_one(own, house):
+    write(house, "adam.adsl", ADSL, SUPPDM)
+    write(own, "sdtm.dm", "select * from raw.people")
+    write(own, "sdtm.suppdm", "select * from raw.scores")
+    assert [model.table for model in planned(own).models][-1] == "adam.adsl"
+
+
+def test_the_header_of_an_optional_table_is_refused_in_another_form(own):
+    file = write(own, "sdtm.dm", "select * from raw.people", "-- grain: one row\n-- optional: sdtm.suppdm")
+    assert refusal(own).startswith(
+        f"{file}: optional: sdtm.suppdm: it is `optional: schema.table (column type"
+    )
+
+
+def test_an_optional_table_that_nothing_reads_is_refused(own):
+    file = write(own, "sdtm.dm", "select * from raw.people", SUPPDM)
+    assert refusal(own) == f"{file}: optional: sdtm.suppdm: the SELECT does not read it"
+
+
+def test_an_optional_table_lies_to_the_left_too(own):
+    header = "-- grain: one row\n-- optional: adam.adsl (usubjid varchar)"
+    file = write(own, "sdtm.dm", "select * from raw.people join adam.adsl using (usubjid)", header)
+    assert refusal(own) == f"{file}: sdtm.dm reads adam.adsl: a layer reads only to its left"

@@ -91,7 +91,22 @@ def test_a_sound_study_is_read_whole(tmp_path):
             "paramcd, param, unit, range",
         ),
         ('format = "csv"', 'format = "csv"\nsep = ";"', "sources.scores.sep", "path, format, member, sha256"),
-        ("", "\n[source.x]\npath = 'a'", "source", "study, design, sources, analyses"),
+        (
+            'better = "lower"',
+            'better = "lower"\nvisits = [{ day = 1 }]',
+            "design.scores.0.visits.0.day",
+            "avisit, ",
+        ),
+        ("", "\n[[design.ae_queries]]\nterm = 'x'", "design.ae_queries.0.term", "paramcd, name, contains"),
+        ("", "\n[[estimands]]\nset = 'x'", "estimands.0.set", "id, title, population, subgroup, treatment"),
+        (
+            "",
+            "\n[[estimands]]\nintercurrent_events = [{ name = 'x' }]",
+            "estimands.0.intercurrent_events.0.name",
+            "event, strategy, handling",
+        ),
+        ("", "\n[families.first]\nalpha = 0.05", "families.first.alpha", "method, description"),
+        ("", "\n[source.x]\npath = 'a'", "source", "study, design, sources, estimands, families, analyses"),
     ],
 )
 def test_an_unknown_key_is_refused_with_its_place_and_the_allowed_ones(tmp_path, old, new, key, allowed):
@@ -102,7 +117,7 @@ def test_an_unknown_key_is_refused_with_its_place_and_the_allowed_ones(tmp_path,
 
 def test_the_folder_is_no_key_of_the_file(tmp_path):
     message = refusal(make(tmp_path, "[study]", 'folder = "x"\n[study]'))
-    assert "folder: no such key; allowed: study, design, sources, analyses" in message
+    assert "folder: no such key; allowed: study, design, sources, estimands, families, analyses" in message
 
 
 @pytest.mark.parametrize(
@@ -122,7 +137,7 @@ def test_the_folder_is_no_key_of_the_file(tmp_path):
         (
             'format = "csv"',
             'format = "excel"',
-            "  sources.scores.format: 'excel': Input should be 'csv', 'xpt', 'matrix', 'star'",
+            "  sources.scores.format: 'excel': Input should be 'csv', 'xpt', 'dataset_json', 'matrix'",
         ),
         ('format = "csv"', 'format = "csv"\nsha256 = "abc"', "  sources.scores.sha256: 'abc'"),
         ('format = "csv"', 'format = "csv"\nseparator = "x"', "  sources.scores.separator: 'x'"),
@@ -247,3 +262,106 @@ def test_a_file_that_is_no_toml_is_refused_with_the_line(tmp_path):
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "study.toml").write_bytes(b'[study]\ntitle = "\xff"')
     assert "study.toml: not a TOML file:" in refusal(tmp_path)
+
+
+SECOND_ARM = '\n[[design.arms]]\narmcd = "P"\narm = "Placebo"\n'
+ESTIMAND = """
+[[estimands]]
+id = "primary"
+title = "Change to week 4"
+population = "fasfl"
+score = "TOTAL"
+visit = "WEEK 4"
+summary = "mean change"
+"""
+OWN_VISITS = """visits = [
+    { avisit = "START", avisitn = 0, target_day = 1, window = [-7, 1], baseline = true },
+    { avisit = "END", avisitn = 1, target_day = 29, window = [22, 36] },
+]"""
+
+
+def test_an_estimand_is_read_with_its_defaults(tmp_path):
+    (estimand,) = load_study(make(tmp_path, new=ESTIMAND)).estimands
+    assert (estimand.treatment, estimand.variable, estimand.imputation) == ("trt01p", "chg", "observed")
+    assert (estimand.arms, estimand.reference, estimand.family, estimand.subgroup) == ((), None, None, {})
+
+
+def test_an_estimand_may_use_the_visits_of_its_score(tmp_path):
+    text = STUDY.replace('better = "lower"', f'better = "lower"\n{OWN_VISITS}')
+    study = load_study(make(tmp_path, text=text + ESTIMAND.replace("WEEK 4", "END")))
+    assert [visit.avisit for visit in study.design.scores[0].visits] == ["START", "END"]
+    assert "visit 'WEEK 4': must be one of START, END" in refusal(make(tmp_path, text=text + ESTIMAND))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('id = "primary"', 'id = "Primary"', "  estimands.0.id: 'Primary': String should match pattern"),
+        ('title = "Change to week 4"', "", "  estimands.0.title: must be given"),
+        ('summary = "mean change"', "", "  estimands.0.summary: must be given"),
+        ('"fasfl"', '"everybody"', "  estimands.0.population: 'everybody': String should match pattern"),
+        ('"TOTAL"', '"TOTALS"', "estimands.primary: score 'TOTALS': must be one of TOTAL"),
+        ('"WEEK 4"', '"WEEK 5"', "estimands.primary: visit 'WEEK 5': must be one of BASELINE, WEEK 4"),
+        ('"mean change"', '"x"\narms = ["Sham"]', "estimands.primary: arm 'Sham': must be one of Active"),
+        ('"mean change"', '"x"\nreference = "Sham"', "estimands.primary: arm 'Sham': must be one of Active"),
+        (
+            '"mean change"',
+            '"x"\nfamily = "first"',
+            "estimands.primary: family 'first': must be one of none: none is declared",
+        ),
+        ('"mean change"', '"x"\nvariable = "base"', "  estimands.0.variable: 'base': Input should be 'aval'"),
+        ('"mean change"', '"x"\nimputation = "MI"', "  estimands.0.imputation: 'MI': Input should be 'obs"),
+        (
+            '"mean change"',
+            '"x"\nintercurrent_events = [{ event = "rescue", strategy = "ignore" }]',
+            "  estimands.0.intercurrent_events.0.strategy: 'ignore': Input should be 'treatment policy'",
+        ),
+        ('"mean change"', '"x"\n' + ESTIMAND, "estimands.id: primary stands more than once"),
+        (
+            '"mean change"',
+            '"x"\n[families.first]\nmethod = "sidak"',
+            "  families.first.method: 'sidak': Input should be 'none', 'bonferroni', 'holm'",
+        ),
+    ],
+)
+def test_an_estimand_that_cannot_be_is_refused(tmp_path, old, new, told):
+    assert told in refusal(make(tmp_path, text=STUDY + ESTIMAND.replace(old, new, 1)))
+
+
+def test_the_reference_of_an_estimand_is_one_of_its_arms(tmp_path):
+    text = STUDY + SECOND_ARM + ESTIMAND + 'arms = ["Active"]\nreference = "Placebo"'
+    assert "reference 'Placebo': must be one of arms, Active" in refusal(make(tmp_path, text=text))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            'arm = "Active"',
+            'arm = "Active"\ndose = 5' + SECOND_ARM,
+            "arms: either every arm has a dose or none",
+        ),
+        (
+            'better = "lower"',
+            'better = "lower"\n' + OWN_VISITS.replace(", baseline = true", ""),
+            "exactly one of a score's visits must have baseline = true",
+        ),
+        (
+            'better = "lower"',
+            'better = "lower"\n' + OWN_VISITS.replace('"END"', '"START"'),
+            "visits.avisit: START stands more than once",
+        ),
+        (
+            'better = "lower"',
+            'better = "lower"\n' + OWN_VISITS.replace("avisitn = 1", "avisitn = 0"),
+            "visits.avisitn: 0.0 stands more than once",
+        ),
+        (
+            "[sources.scores]",
+            '[[design.ae_queries]]\nparamcd = "TTINF"\nname = "x"\nexcluding = ["y"]\n[sources.scores]',
+            "contains or soc must name something",
+        ),
+    ],
+)
+def test_arms_visits_of_a_score_and_queries_are_consistent(tmp_path, old, new, told):
+    assert told in refusal(make(tmp_path, old, new))

@@ -1,10 +1,11 @@
--- Adverse events as reported and as coded.
+-- Adverse events as reported and as coded, of the original submission: an event is recorded anew whenever its
+-- report changed, under the same sponsor's identifier (aespid).
 -- grain: one row per usubjid, aeseq
--- unit: aedy, aestdy and aeendy in days
+-- unit: aestdy and aeendy in days
 -- null: aestdtc may be a year or a month only; aestdy is then null; aeendtc and aeendy are null where the
 --   end is not known
--- column _source_file: Archive and member that delivered the record
--- column _source_row: Observation number in the member, from 1
+-- column _source_file: File that delivered the record
+-- column _source_row: Observation number in the file, from 1
 select
     STUDYID as studyid,
     DOMAIN as domain,
@@ -36,11 +37,9 @@ select
     AESHOSP as aeshosp,
     AESLIFE as aeslife,
     AESOD as aesod,
-    EPOCH as epoch,
     AEDTC as aedtc,
     AESTDTC as aestdtc,
     AEENDTC as aeendtc,
-    try_cast(AEDY as integer) as aedy,
     try_cast(AESTDY as integer) as aestdy,
     try_cast(AEENDY as integer) as aeendy,
     _source_file,

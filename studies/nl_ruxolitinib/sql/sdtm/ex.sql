@@ -1,9 +1,10 @@
 -- Treatment periods: the strength of the cream and how often it was applied.
 -- grain: one row per usubjid, exseq
--- unit: exdose in percent of ruxolitinib in the cream; exgrams in grams of cream
+-- unit: exdose in percent of ruxolitinib in the cream; exvamt in exvamtu
 -- null: a number is null where the log is empty or holds text
 -- column exdose: Strength of the cream
--- column exgrams: Cream used in the period
+-- column exvamt: Cream used in the period
+-- column exvamtu: Unit of exvamt
 -- column exstdy: Study day of the first application
 -- column exendy: Study day of the last application
 select
@@ -23,7 +24,8 @@ select
     + (try_cast(exposure.STARTDAT as date) >= try_cast(dm.rfstdtc as date))::integer as exstdy,
     date_diff('day', try_cast(dm.rfstdtc as date), try_cast(exposure.ENDDAT as date))
     + (try_cast(exposure.ENDDAT as date) >= try_cast(dm.rfstdtc as date))::integer as exendy,
-    try_cast(exposure.GRAMS_USED as double) as exgrams,
+    try_cast(exposure.GRAMS_USED as double) as exvamt,
+    'g' as exvamtu,
     exposure._source_file,
     exposure._source_row
 from raw.exposure
