@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
+from threadpoolctl import threadpool_limits
 
 from tasks.analysis import Analysis, Parameters
 from tasks.clinical.ard import statistics, table
@@ -86,8 +87,10 @@ def primary_endpoint_sensitivity(
     worse the unseen must have been to overturn the result, which is a question for a clinician.
     """
     rows: list[dict[str, Any]] = []
-    for estimand in parameters.estimands:
-        rows += _estimand_rows(population_of(adsl, estimand), adqs, parameters)
+    # Many small fits: threads would cost more than they bring, and make the last digit the machine's.
+    with threadpool_limits(limits=1, user_api="blas"):
+        for estimand in parameters.estimands:
+            rows += _estimand_rows(population_of(adsl, estimand), adqs, parameters)
     return table("primary_endpoint_sensitivity", rows)
 
 

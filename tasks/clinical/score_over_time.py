@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
+from threadpoolctl import threadpool_limits
 
 from tasks.analysis import Analysis, Parameters
 from tasks.clinical.ard import statistics, table
@@ -86,8 +87,10 @@ def score_over_time(
     declared order that converges; which one was used, and why not those before it, are rows of the result.
     """
     rows: list[dict[str, Any]] = []
-    for estimand in parameters.estimands:
-        rows += _estimand_rows(adsl, adqs, estimand, parameters)
+    # Many small fits: threads would cost more than they bring, and make the last digit the machine's.
+    with threadpool_limits(limits=1, user_api="blas"):
+        for estimand in parameters.estimands:
+            rows += _estimand_rows(adsl, adqs, estimand, parameters)
     return table("score_over_time", rows)
 
 

@@ -29,7 +29,7 @@ FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 WIDE = 860
 NARROW = 350
 
-Drawing = alt.Chart | alt.LayerChart | alt.FacetChart
+Drawing = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart | alt.VConcatChart
 Draw = Callable[[int], Drawing]
 
 _CONFIG: dict[str, Any] = {
@@ -69,10 +69,17 @@ def figure(name: str, draw: Draw, *, says: str, caption: str, about: About) -> s
 
     `says` is what a person who cannot see the chart is told instead.
     """
+    wide, narrow = (
+        svg(f"{name}-{css}", draw(width), about) for css, width in (("wide", WIDE), ("narrow", NARROW))
+    )
+    return framed(name, wide, narrow, says=says, caption=caption, about=about)
+
+
+def framed(name: str, wide: str, narrow: str, *, says: str, caption: str, about: About) -> str:
+    """Wrap the drawing for a desk and that for a phone in one figure with a caption."""
     drawn = [
-        f'<div class="{css}" role="img" aria-label="{escape(says)}">'
-        f"{svg(f'{name}-{css}', draw(width), about)}</div>"
-        for css, width in (("wide", WIDE), ("narrow", NARROW))
+        f'<div class="{css}" role="img" aria-label="{escape(says)}">{drawing}</div>'
+        for css, drawing in (("wide", wide), ("narrow", narrow))
     ]
     tag = '<span class="tag simulated">Simulated data</span> ' if about.is_simulated else ""
     return (
@@ -86,10 +93,9 @@ def svg(name: str, chart: Drawing, about: About) -> str:
     # Inside the drawing as well: a figure is copied to a slide without its caption.
     titled = chart.properties(title="Simulated data") if about.is_simulated else chart
     # Checked again by the renderer; altair's own check takes a third of the time.
-    spec = titled.to_dict(validate=False) | {
-        "config": _CONFIG,
-        "autosize": {"type": "fit", "contains": "padding"},
-    }
+    drawn_as = titled.to_dict(validate=False)
+    # A chart that knows the room of its labels says so; any other fits into its width.
+    spec = {"autosize": {"type": "fit", "contains": "padding"}} | drawn_as | {"config": _CONFIG}
     drawn: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
     return _own_ids(name, _short(drawn)).replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
 

@@ -1,4 +1,4 @@
-"""Primary result: every participant's change, the score over time, and every test of it with its method."""
+"""Primary result: every participant's change, and every test of it with its method."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from tasks.report.charts import BETTER, INK, MUTED, NARROW, SERIES, WORSE, Drawing, figure
+from tasks.report.charts import BETTER, INK, NARROW, WORSE, Drawing, figure
 from tasks.report.section import About, Frames, Section
 from tasks.report.tables import Column, numeric, prose, table
 from tasks.report.wording import (
@@ -61,8 +61,6 @@ def write(frames: Frames, about: About) -> str:
     parts = []
     if "reports.waterfall" in frames:
         parts += _waterfalls(frames["reports.waterfall"], about)
-    if "reports.score_over_time" in frames:
-        parts.append(_over_time(frames["reports.score_over_time"], about))
     parts.append(_tests(frames["reports.primary_tests"], about))
     parts.append(_honesty(endpoint))
     parts.append(_estimates(frames["reports.primary_estimates"], about))
@@ -157,78 +155,6 @@ def _draw_waterfall(data: pl.DataFrame, span: tuple[float, float], width: int) -
             for keep, offset in (("datum.pchg >= 0", -8), ("datum.pchg < 0", 10))
         ]
     return alt.layer(*layers).properties(width=width, height=340 if width != NARROW else 300)
-
-
-def _over_time(scores: pl.DataFrame, about: About) -> str:
-    drawn = scores.filter(pl.col("aval").is_not_null()).sort("avisitn", "usubjid")
-    if drawn.is_empty():
-        return ""
-    first = drawn.row(0, named=True)
-    arms = drawn["trt01a"].drop_nulls().unique().sort().to_list()
-    means = (
-        drawn.group_by("trt01a", "avisit", "avisitn")
-        .agg(pl.col("aval").mean(), pl.len().alias("n"))
-        .sort("avisitn", "trt01a")
-    )
-    named = ("trt01a", "avisit") if len(arms) > 1 else ("avisit",)
-    told = "; ".join(
-        f"{' '.join(str(row[key]) for key in named)} {number(row['aval'], 1)}" for row in means.to_dicts()
-    )
-    says = f"{first['param']} over time, a thin line for each participant. Means: {told}."
-    caption = (
-        f"{first['param']} ({first['unit']}) at each visit: a thin line per participant"
-        f" (n = {integer(drawn['usubjid'].n_unique())}), the mean of those seen drawn thick."
-    )
-    visits = drawn.select("avisit", "avisitn").unique().sort("avisitn")["avisit"].to_list()
-    return figure(
-        "score_over_time",
-        lambda width: _draw_over_time(drawn, means, visits, arms, width),
-        says=says,
-        caption=caption,
-        about=about,
-    )
-
-
-def _draw_over_time(
-    scores: pl.DataFrame, means: pl.DataFrame, visits: list[str], arms: list[str], width: int
-) -> Drawing:
-    first = scores.row(0, named=True)
-    several = len(arms) > 1
-    x = alt.X("avisit:N", sort=visits, title=None, axis=alt.Axis(labelAngle=0 if width != NARROW else -40))
-    y = alt.Y(
-        "aval:Q", title=f"{first['param']} ({first['unit']})" if width != NARROW else str(first["unit"])
-    )
-    color = alt.Color("trt01a:N", scale=alt.Scale(domain=arms, range=SERIES[: len(arms)]), sort=arms)
-    thin = (
-        alt.Chart(scores)
-        .mark_line(
-            strokeWidth=1, opacity=0.5 if scores["usubjid"].n_unique() <= MOST_NAMED_PARTICIPANTS else 0.2
-        )
-        .encode(x=x, y=y, detail="usubjid:N", order="avisitn:Q")
-    )
-    thick = (
-        alt.Chart(means)
-        .mark_line(strokeWidth=3, point=alt.OverlayMarkDef(size=60, filled=True))
-        .encode(x=x, y=y, order="avisitn:Q")
-    )
-    if several:
-        layers = [thin.encode(color=color), thick.encode(color=color)]
-    else:
-        layers = [thin.encode(color=alt.value(MUTED)), thick.encode(color=alt.value(SERIES[0]))]
-        labelled = means.with_columns(
-            pl.col("aval").map_elements(lambda value: number(value, 1), pl.String).alias("label")
-        )
-        layers.append(
-            alt.Chart(labelled)
-            .mark_text(dy=-14, fontSize=12, fontWeight="bold", color=SERIES[0], stroke="white", strokeWidth=3)
-            .encode(x=x, y=y, text="label:N")
-        )
-        layers.append(
-            alt.Chart(labelled)
-            .mark_text(dy=-14, fontSize=12, fontWeight="bold", color=SERIES[0])
-            .encode(x=x, y=y, text="label:N")
-        )
-    return alt.layer(*layers).properties(width=width, height=320 if width != NARROW else 270)
 
 
 def _tests(tests: pl.DataFrame, about: About) -> str:
@@ -361,5 +287,5 @@ SECTION = Section(
     title="Primary result",
     needs=("results.primary_endpoint", "reports.primary_tests", "reports.primary_estimates"),
     write=write,
-    uses=("reports.primary_summary", "reports.score_over_time", "reports.waterfall"),
+    uses=("reports.primary_summary", "reports.waterfall"),
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from tasks.report import clinical_summary
 from tasks.report.expression import FALSE_DISCOVERY_RATE, FALSE_DISCOVERY_RATE_SAID, called
 from tasks.report.primary_result import headline, method_in_words
 from tasks.report.section import About, Frames, Section
@@ -29,7 +30,10 @@ Row = dict[str, Any]
 
 def write(frames: Frames, about: About) -> str:
     sentences = [
-        _primary(frames),
+        _primary(frames) or clinical_summary.comparison(frames),
+        clinical_summary.scenarios(frames),
+        clinical_summary.safety(frames),
+        clinical_summary.decisions(frames),
         _expression(frames),
         _gene_sets(frames),
         _checks(frames),
@@ -182,11 +186,26 @@ def _result_tiles(frames: Frames) -> list[str]:
             label = "primary test, two-sided" if test["alternative"] == "two-sided" else "primary test"
             value = p_value_in_words(test["p_value"]).partition(" (")[0]
             tiles.append(_tile(value, label, href="primary_result"))
+    tiles += [] if frame is not None else _comparison_tiles(frames)
     expression = frames.get("results.treatment_effect_on_expression")
     if expression is not None and not expression.is_empty():
         label = f"genes at FDR {FALSE_DISCOVERY_RATE_SAID}"
         tiles.append(_tile(integer(called(expression).height), label, href="expression"))
     return tiles
+
+
+def _comparison_tiles(frames: Frames) -> list[str]:
+    """Show the last arm, which has the highest dose, against the reference."""
+    found = clinical_summary.differences(frames)
+    if not found or found[-1].number("estimate") is None:
+        return []
+    cell = found[-1]
+    value = number(cell.number("estimate"), 1) + (f" {cell.unit}" if cell.unit else "")
+    p = p_value_in_words(cell.number("p.value")).partition(" (")[0]
+    return [
+        _tile(value, f"{cell.arm} minus {cell.reference}, {cell.group3}", href="treatment_comparison"),
+        _tile(p, "that difference, not adjusted", href="treatment_comparison"),
+    ]
 
 
 def _check_tile(frames: Frames) -> str:
@@ -203,6 +222,7 @@ SECTION = Section(
     needs=(),
     write=write,
     uses=(
+        *clinical_summary.USES,
         "meta.check_failure",
         "meta.check_result",
         "reports.participant_flow",

@@ -60,11 +60,12 @@ def table(
     about: About,
     emphasise: Callable[[Mapping[str, Any]], bool] | None = None,
     whole_table: str | None = None,
+    css: str = "table",
 ) -> str:
     """Write a frame as a captioned table that scrolls inside its own box.
 
     `name` makes the ids, so it is unique on the page. `whole_table` names the warehouse table that holds
-    the rows beyond those shown.
+    the rows beyond those shown; `css` names the classes of the figure.
     """
     rows = frame.head(MOST_ROWS).to_dicts()
     if not rows:
@@ -91,7 +92,7 @@ def table(
         where = f" All of them are in <code>{escape(whole_table)}</code>." if whole_table else ""
         note = f'<p class="note">The first {integer(len(rows))} of {count(frame.height, "row")}.{where}</p>'
     return (
-        f'<figure class="table" id="{name}-table"><figcaption>{_caption(caption, about)}</figcaption>'
+        f'<figure class="{css}" id="{name}-table"><figcaption>{_caption(caption, about)}</figcaption>'
         f'<div class="scroll" role="region" aria-label="{escape(caption)}" tabindex="0">{_bare(made)}</div>'
         f"{note}</figure>"
     )
@@ -112,4 +113,8 @@ def _bare(made: gt.GT) -> str:
     found = re.search(r"<table.*</table>", made.as_raw_html(), re.DOTALL)
     if found is None:
         raise ValueError("great-tables: a table without <table>: one is expected")
-    return re.sub(r' data-quarto-[a-z-]+="false"', "", found.group())
+    slim = re.sub(r' data-quarto-[a-z-]+="false"', "", found.group())
+    # With one row of headings `scope="col"` says what `headers` would repeat in every cell.
+    slim = re.sub(r'<td headers="[^"]*" class="gt_row gt_left"', "<td", slim)
+    slim = re.sub(r'<td headers="[^"]*" class="gt_row ', '<td class="', slim)
+    return re.sub(r">\s*\n\s*<", "><", slim)

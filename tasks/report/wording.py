@@ -5,7 +5,11 @@ from __future__ import annotations
 import html
 import math
 from datetime import UTC, date, datetime
-from typing import Any
+from decimal import ROUND_HALF_UP, Context, Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ABSENT = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -15,6 +19,8 @@ EN_DASH = "\N{EN DASH}"
 SMALLEST_P_IN_DECIMALS = 0.001
 SMALLEST_P_OF_A_DOUBLE = 1e-300
 LARGEST_P_SHORT_OF_ONE = 0.9995
+# A sum of probabilities that is one misses it by this much at most.
+ROUNDING_ERROR = 1e-9
 
 _SUPERSCRIPT = str.maketrans(
     "0123456789-",
@@ -22,6 +28,8 @@ _SUPERSCRIPT = str.maketrans(
     "\N{SUPERSCRIPT FIVE}\N{SUPERSCRIPT SIX}\N{SUPERSCRIPT SEVEN}\N{SUPERSCRIPT EIGHT}\N{SUPERSCRIPT NINE}"
     "\N{SUPERSCRIPT MINUS}",
 )
+# Half away from zero, as clinical tables round; wide enough for the largest double.
+_ROUNDING = Context(prec=400, rounding=ROUND_HALF_UP)
 # Decimals that leave about three significant figures, by size.
 _DECIMALS = ((100.0, 1), (10.0, 1), (1.0, 2), (0.0, 3))
 
@@ -40,10 +48,13 @@ def is_absent(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def rounded(value: float, decimals: int) -> Decimal:
+    """Round the decimal number that is written for a double, half away from zero: 0.125 becomes 0.13."""
+    return Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-decimals), context=_ROUNDING)
+
+
 def integer(value: float | None) -> str:
-    if value is None or is_absent(value):
-        return ABSENT
-    return f"{round(value):,}".replace("-", MINUS)
+    return number(value, 0)
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
@@ -54,11 +65,9 @@ def number(value: float | None, decimals: int | None = None) -> str:
         return f"{MINUS if value < 0 else ''}\N{INFINITY}"
     if decimals is None:
         decimals = next(places for least, places in _DECIMALS if abs(value) >= least)
-    text = f"{value:,.{decimals}f}"
+    near = rounded(value, decimals)
     # A value that rounds to zero has no sign left to show.
-    if float(text.replace(",", "")) == 0:
-        text = text.lstrip("-")
-    return text.replace("-", MINUS)
+    return f"{near or abs(near):,.{decimals}f}".replace("-", MINUS)
 
 
 def interval(low: float | None, high: float | None, decimals: int | None = None) -> str:
@@ -88,9 +97,9 @@ def p_value(p: float | None) -> str:
         return f"<10{'-300'.translate(_SUPERSCRIPT)}"
     if p < SMALLEST_P_IN_DECIMALS:
         return scientific(p)
-    if LARGEST_P_SHORT_OF_ONE <= p < 1:
+    if LARGEST_P_SHORT_OF_ONE <= p < 1 - ROUNDING_ERROR:
         return ">.999"
-    return f"{p:.3f}".removeprefix("0")
+    return f"{rounded(p, 3)}".removeprefix("0")
 
 
 def p_value_in_words(p: float | None) -> str:
@@ -139,6 +148,11 @@ def moment(value: object) -> str:
 def gene(row: dict[str, Any]) -> str:
     """Return what a person calls the gene: its symbol, else its feature id."""
     return str(row["symbol"] or row["feature_id"])
+
+
+def calm(text: str, among: Iterable[str]) -> str:
+    """Write a coded term as a phrase where all of its kind are shouted; a lone COVID-19 stays."""
+    return text.capitalize() if all(each.isupper() for each in among) else text
 
 
 def capitalised(text: str) -> str:
