@@ -43,8 +43,15 @@ def plain(heading: str, name: str) -> Column:
 
 
 def code(heading: str, name: str) -> Column:
-    """Return a column of names that a person may want to copy: tables, files, identifiers."""
-    return Column(heading, lambda row: f"<code>{escape(row[name])}</code>", is_markup=True)
+    """Return a column of names that a person may want to copy: tables, files, identifiers.
+
+    Several names in a cell stand in elements of their own, so that a line may break between them.
+    """
+
+    def names(row: Mapping[str, Any]) -> str:
+        return ", ".join(f"<code>{escape(one)}</code>" for one in str(row[name] or ABSENT).split(", "))
+
+    return Column(heading, names, is_markup=True)
 
 
 def numeric(heading: str, name: str, write: Callable[[Any], str] = integer) -> Column:

@@ -40,8 +40,8 @@ class TestFirstRun:
         assert [row["snapshot_id"] for row in versions] == [0, 1, 2, 3]
         assert [row["commit_message"] for row in versions[1:]] == [
             "landed 60 files",
-            "built 17 tables",
-            "ran 3 analyses, built 8 report tables",
+            "built 29 tables",
+            "ran 18 analyses, built 14 report tables",
         ]
         stages = rows("select stage, status, flow_run, input_version from meta.run order by started_at")
         assert stages == [
@@ -214,7 +214,8 @@ class TestFirstRun:
         )
         names = {row["target"] for row in found}
         assert {"adam.adqs", "sdtm.qs", "raw.lesion_scores", "clinical/lesion_scores.csv"} <= names
-        assert not any(name.startswith("omics") for name in names)
+        # Whether a participant has samples is a population flag; what was measured in them is not.
+        assert "omics.expression" not in names
 
     def test_simulated_is_said_on_every_table(self, rows: Any) -> None:
         unsaid = rows(
@@ -255,7 +256,10 @@ class TestSecondRun:
         done = run(study, simulated)
         assert [stage.is_new for stage in done.stages] == [False, False, True]
         reports = {"primary_estimates", "primary_summary", "primary_tests", "waterfall"}
-        assert changed_tables(done) == {"results.primary_endpoint", *(f"reports.{name}" for name in reports)}
+        results = {"primary_endpoint", "clinical_statistics", "participant_counts"}
+        reports |= {"confirmatory_tests"}
+        made = {f"results.{name}" for name in results} | {f"reports.{name}" for name in reports}
+        assert changed_tables(done) == made
         (last,) = rows(
             "select fingerprint, parameters->>'seed' as seed, input_version from meta.lineage"
             " where target = 'results.primary_endpoint' and input = 'adam.adqs'"
@@ -547,7 +551,7 @@ class TestStopped:
             "select count(*) as n from meta.check_result where run_id not in (select run_id from meta.run)"
         ) == [{"n": 0}]
         done = run(STUDY, delivery)
-        assert [stage.is_new for stage in done.stages] == [False, True, False]
+        assert [stage.is_new for stage in done.stages] == [False, True, True]
         assert {"sdtm.ex"} <= set(done.stages[1].tables)
 
     def test_an_interrupted_command_says_so(
@@ -695,10 +699,10 @@ class TestProcesses:
         # Each change is made once, whoever made it; a stage that comes second finds nothing to do.
         published = rows("select stage, count(*) as n from meta.run group by all order by all")
         assert published == [
-            {"stage": stage, "n": n} for stage, n in (("analyze", 1), ("build", 2), ("ingest", 2))
+            {"stage": stage, "n": n} for stage, n in (("analyze", 2), ("build", 2), ("ingest", 2))
         ]
         assert rows("select count(*) as n from raw.exposure") == [{"n": 84}]
-        assert [row["snapshot_id"] for row in rows("from lake.snapshots() order by all")] == list(range(6))
+        assert [row["snapshot_id"] for row in rows("from lake.snapshots() order by all")] == list(range(7))
 
     @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
     def test_a_run_that_is_stopped_from_outside_leaves_the_lake(
@@ -727,7 +731,7 @@ class TestProcesses:
         assert "Traceback" not in err
         assert len(rows("from lake.snapshots()")) == 5
         assert answers() == before
-        assert run(STUDY, delivery).version == 5
+        assert run(STUDY, delivery).version == 6
 
 
 def test_the_stages_own_all_schemas() -> None:
