@@ -15,8 +15,8 @@ from sqlglot import exp
 
 from expectations.suite import find_suites, named_columns
 from flows.cli import EXIT_CODES
-from tasks.analyses import ANALYSES
-from tasks.scaffold import TEMPLATE
+from tasks.analyses import ANALYSES, GATHERING, switched_on
+from tasks.scaffold import TEMPLATE, make_study
 from tasks.stage import STAGE_SCHEMAS
 from warehouse.corrections import Correction
 from warehouse.meta import study_tables
@@ -58,7 +58,12 @@ RECORDS: tuple[type[BaseModel], ...] = (
     Source,
 )
 KEYS = [(record, key) for record in RECORDS for key in record.model_fields]
-PARAMETERS = [(analysis, key) for analysis in ANALYSES for key in analysis.parameters.model_fields]
+# The gathering analyses follow by themselves: a study has no section for them.
+SWITCHABLE = [analysis for analysis in ANALYSES if analysis not in GATHERING]
+PARAMETERS = [(analysis, key) for analysis in SWITCHABLE for key in analysis.parameters.model_fields]
+
+
+OPTIONAL = "### Columns read where you have them"
 
 
 def section(title: str) -> str:
@@ -68,10 +73,10 @@ def section(title: str) -> str:
     return re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
 
 
-def contract() -> dict[str, str]:
-    """Return what the table of the contract says of each table."""
+def contract(title: str = "### The contract") -> dict[str, str]:
+    """Return what the table of the contract, or that of what is read if there, says of each table."""
     rows: dict[str, str] = {}
-    for line in section("### The contract").splitlines():
+    for line in section(title).splitlines():
         cells = line.split("|")
         if len(cells) == 4:
             for table in re.findall(r"`((?:sdtm|omics)\.\w+)`", cells[1]):
@@ -97,7 +102,7 @@ def house_columns() -> Iterator[tuple[str, str, str]]:
             if table.db in ("sdtm", "omics")
         }
         for column in query.find_all(exp.Column):
-            if column.table in named:
+            if column.table in named and column.name != "*":
                 yield named[column.table], column.name.lower(), str(file.relative_to(REPOSITORY))
 
 
@@ -134,7 +139,7 @@ def test_every_section_of_study_toml_is_documented():
 def test_every_parameter_of_an_analysis_is_documented_and_in_the_template(analysis, key):
     (row,) = [line for line in DOC.splitlines() if line.startswith(f"| `{analysis.name}` |")]
     assert f"`{key}`" in row
-    for read in analysis.reads:
+    for read in (*analysis.reads, *analysis.uses):
         assert f"`{read}`" in row
     shown = TEMPLATE_TOML.partition(f"[analyses.{analysis.name}]")[2]
     assert re.search(rf"^(# )?{key} = ", shown, flags=re.MULTILINE)
@@ -143,14 +148,22 @@ def test_every_parameter_of_an_analysis_is_documented_and_in_the_template(analys
 def test_the_defaults_in_the_template_are_those_of_the_analyses():
     switched_on = re.sub(r"^# (?=\[\[?(?:analyses|design)\.|\w+ = )", "", TEMPLATE_TOML, flags=re.MULTILINE)
     analyses: dict[str, Any] = tomllib.loads(switched_on)["analyses"]
-    for analysis in ANALYSES:
+    for analysis in SWITCHABLE:
         for key, field in analysis.parameters.model_fields.items():
+            default = field.get_default(call_default_factory=True, validated_data={})
             # Examples, for there is no default that says something.
-            if field.is_required() or field.default is None or key in ("primary", "protected_genes"):
+            if field.is_required() or default is None or key in ("primary", "protected_genes"):
                 continue
-            default = field.default
             shown = analyses[analysis.name][key]
             assert (tuple(shown) if isinstance(shown, list) else shown) == default, key
+
+
+def test_the_template_is_sound_with_every_analysis_switched_on(tmp_path):
+    file = make_study(str(tmp_path / "my_trial")) / "study.toml"
+    before, first, analyses = file.read_text(encoding="utf-8").partition("[analyses.primary_endpoint]")
+    everything = re.sub(r"^# (?=\[analyses\.|\w+ = )", "", analyses, flags=re.MULTILINE)
+    file.write_text(before + first + everything, encoding="utf-8")
+    assert {one.analysis for one in switched_on(load_study(file.parent))} == set(ANALYSES)
 
 
 @pytest.mark.parametrize("name", get_args(Format))
@@ -178,13 +191,28 @@ def test_every_table_made_from_study_toml_is_documented_with_its_columns():
 
 
 def test_every_column_that_the_house_asks_for_is_in_the_contract():
-    documented = contract()
+    documented, optional = contract(), contract(OPTIONAL)
     missing = {
         (table, column, where)
         for table, column, where in house_columns()
-        if not column.startswith("_") and f"`{column}`" not in documented.get(table, "")
+        if not column.startswith("_")
+        and f"`{column}`" not in documented.get(table, "") + optional.get(table, "")
     }
     assert missing == set()
+
+
+@pytest.mark.parametrize("table", contract(OPTIONAL))
+def test_columns_read_where_there_are_null_elsewhere(table):
+    named = set(re.findall(r"`([a-z]\w*)`", contract(OPTIONAL)[table]))
+    filled: set[str] = set()
+    for file in (REPOSITORY / "sql" / "adam").glob("*.sql"):
+        query = sqlglot.parse_one(file.read_text(encoding="utf-8"), dialect="duckdb")
+        for union in query.find_all(exp.Union):
+            sides = [side for side in (union.this, union.expression) if isinstance(side, exp.Select)]
+            tables = {f"{found.db}.{found.name}" for side in sides for found in side.find_all(exp.Table)}
+            if union.args.get("by_name") and table in tables:
+                filled |= {column.alias for side in sides for column in side.selects if column.alias}
+    assert named == filled
 
 
 def test_the_contract_names_no_column_that_nothing_asks_for():
