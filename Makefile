@@ -22,7 +22,7 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m 'not proof' --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest -m 'not proof' --numprocesses 2 --no-loadscope-reorder
 
 proof: $(READY)
 	$(BIN)/python -m pytest -m proof

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from warehouse.roots import test_data as find_test_data
 
+if TYPE_CHECKING:
+    from xdist.remote import Producer
 
-TESTS = Path(__file__).parent
 # Folders whose tests share lakes and a server that take a minute to make.
-TOGETHER = {"acceptance", "flows"}
+TOGETHER = ("tests/acceptance/", "tests/flows/")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class Workers(LoadScopeScheduling):
     """Keep the tests of a file, or of a folder that shares its fixtures, in one worker."""
-    for item in items:
-        place = item.path.relative_to(TESTS)
-        group = place.parts[0] if place.parts[0] in TOGETHER else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next(
+            (folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.split("::", maxsplit=1)[0]
+        )
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Workers:
+    return Workers(config, log)
 
 
 @pytest.fixture

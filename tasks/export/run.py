@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import polars as pl
 
+from tasks.clinical.clinical_statistics import GATHERED
 from tasks.export.ars import reporting_event
 from tasks.export.data_set import ExportError, Origin, put_in_place, read_data_sets
 from tasks.export.dataset_json import write_dataset_json
@@ -64,7 +65,13 @@ def _statistics(connection: duckdb.DuckDBPyConnection, study: Study, origin: Ori
             f"{study.id}: version {origin.version} has no {STATISTICS}: switch on a clinical analysis in"
             " study.toml and run the study"
         )
-    return connection.sql(f"from {LAKE}.{STATISTICS}").pl()
+    # A lake promises no order of rows: here they stand as the analyses were gathered.
+    place = {name: position for position, name in enumerate(GATHERED)}
+    return (
+        connection.sql(f"from {LAKE}.{STATISTICS}")
+        .pl()
+        .sort(pl.col("analysis").replace_strict(place, default=len(place)), "position", maintain_order=True)
+    )
 
 
 def _write_tables(statistics: pl.DataFrame, study: Study, origin: Origin, folder: Path) -> tuple[Path, ...]:
