@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt  # noqa: TC003  # pydantic reads the annotation
+import datetime as dt  # pydantic reads the annotation
 import tomllib
-from pathlib import Path  # noqa: TC003  # pydantic reads the annotation
+from pathlib import Path  # pydantic reads the annotation
 from typing import Annotated, Self
 
 import polars as pl
