@@ -36,6 +36,7 @@ Look next at
   the report                {report_file(open_lake(STUDY), version)}
   what failed, and where    {COMMAND} checks {STUDY} --rows
   the result in SQL         {COMMAND} sql {STUDY} "select * from results.primary_endpoint"
+  its clinical tables       {COMMAND} export {STUDY} --format tables --to {STUDY}_tables
   the versions              {COMMAND} versions {STUDY}
   runs in the Prefect UI    {COMMAND} up"""
     )
