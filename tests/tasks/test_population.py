@@ -26,5 +26,5 @@ def test_a_derived_record_stands_in_only_where_it_was_chosen(trial, estimand):
 
 
 def test_an_unknown_population_is_refused(trial, estimand):
-    with pytest.raises(AnalysisError, match="estimand primary: pprotfl: adam.adsl has"):
+    with pytest.raises(AnalysisError, match=r"estimand primary: pprotfl: adam\.adsl has"):
         _chosen(trial, trial.adqs, estimand(population="pprotfl"))
