@@ -132,6 +132,8 @@ def _with_study(study: Study, analysis: Analysis, values: Mapping[str, Any], pla
         filled[key] = found if isinstance(given, list) else found[0]
     if "families" in fields:
         filled["families"] = study.families
+    if "expression" in fields:
+        filled["expression"] = study.expression
     return filled
 
 

@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from warehouse.errors import StudyError
+from warehouse.expression_plan import (
+    ExcludedSample,
+    Expression,
+    ExpressionContrast,
+    ExpressionDesign,
+    GeneSetDifference,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -230,6 +237,7 @@ class Study(_Record):
     sources: dict[Identifier, Source]
     estimands: tuple[Estimand, ...] = ()
     families: dict[Identifier, Family] = {}
+    expression: Expression = Expression()
     analyses: dict[Identifier, dict[str, Any]] = {}
     folder: Path
 
@@ -339,6 +347,11 @@ def _record_at(path: tuple[int | str, ...]) -> type[BaseModel] | None:
         ("design", "ae_queries"): AeQuery,
         ("estimands",): Estimand,
         ("estimands", "intercurrent_events"): IntercurrentEvent,
+        ("expression",): Expression,
+        ("expression", "designs"): ExpressionDesign,
+        ("expression", "contrasts"): ExpressionContrast,
+        ("expression", "gene_set_differences"): GeneSetDifference,
+        ("expression", "exclude_samples"): ExcludedSample,
     }
     names = tuple(part for part in path if isinstance(part, str))
     if names[:1] == ("families",):
