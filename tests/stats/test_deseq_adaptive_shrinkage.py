@@ -1,0 +1,154 @@
+"""Adaptive shrinkage against the exact posterior of a known mixture, and the properties it must have."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm, t
+
+from tasks.stats.deseq import adaptive_shrinkage as module
+from tasks.stats.deseq.adaptive_shrinkage import adaptive_shrinkage, wald_degrees_of_freedom
+
+GENES = 6000
+NULL_SHARE = 0.85
+WIDTH = 1.5
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    """Effects that are zero, or normal with a known width, measured with errors that differ."""
+    random = np.random.default_rng(5)
+    is_null = random.random(GENES) < NULL_SHARE
+    effect = np.where(is_null, 0.0, random.normal(0, WIDTH, GENES))
+    error = random.uniform(0.1, 0.6, GENES)
+    return effect, error, effect + random.normal(0, error)
+
+
+@pytest.fixture(scope="module")
+def shrunk(mixture):
+    _, error, estimate = mixture
+    return adaptive_shrinkage(estimate, error)
+
+
+def test_chance_of_no_effect_is_that_of_the_known_mixture(mixture, shrunk):
+    _, error, estimate = mixture
+    total = np.sqrt(error**2 + WIDTH**2)
+    null = NULL_SHARE * norm.pdf(estimate, 0, error)
+    truth = null / (null + (1 - NULL_SHARE) * norm.pdf(estimate, 0, total))
+    # The mixture is estimated from 6,000 genes, not known, and leans towards no effect by design.
+    assert np.abs(shrunk.local_fdr - truth).mean() < 0.02
+    assert shrunk.null_share == pytest.approx(NULL_SHARE, abs=0.03)
+
+
+def test_posterior_mean_and_sd_are_those_of_the_known_mixture(mixture, shrunk):
+    _, error, estimate = mixture
+    sure = np.abs(estimate / error) > 8
+    kept = WIDTH**2 / (WIDTH**2 + error**2)
+    np.testing.assert_allclose(shrunk.posterior_mean[sure], (kept * estimate)[sure], rtol=0.06)
+    np.testing.assert_allclose(shrunk.posterior_sd[sure], (np.sqrt(kept) * error)[sure], rtol=0.06)
+
+
+def test_q_value_is_the_share_of_true_nulls_called(mixture, shrunk):
+    effect = mixture[0]
+    called = shrunk.q_value < 0.05
+    # Some 800 genes are called: the standard error of the share is .008.
+    assert called.sum() > 500
+    assert (effect[called] == 0).mean() < 0.05 + 3 * 0.008
+    false_sign = np.sign(effect[called]) != np.sign(mixture[2][called])
+    assert shrunk.local_false_sign_rate[called].mean() == pytest.approx(false_sign.mean(), abs=3 * 0.008)
+
+
+def test_weights_satisfy_the_conditions_of_the_maximum(mixture):
+    """No gradient exceeds the common multiplier at the maximum, and those in use equal it."""
+    _, error, estimate = mixture
+    width = module._widths(estimate, error)
+    likelihood = norm.pdf(estimate[:, None], 0, np.sqrt(error[:, None] ** 2 + width**2))
+    likelihood /= likelihood.max(axis=1, keepdims=True)
+    weight = module._weights(likelihood)
+    gradient = (likelihood / (likelihood @ weight)[:, None]).sum(axis=0)
+    gradient[0] += (module._NULL_WEIGHT - 1) / weight[0]
+    multiplier = GENES + module._NULL_WEIGHT - 1
+    # The search ends at a rise of 1e-7 per gene of the log likelihood.
+    assert gradient.max() < multiplier * 1.002
+    np.testing.assert_allclose(gradient[weight > 0.02], multiplier, rtol=2e-3)
+
+
+def test_without_effects_nothing_is_called():
+    random = np.random.default_rng(11)
+    error = random.uniform(0.1, 0.6, GENES)
+    shrunk = adaptive_shrinkage(random.normal(0, error), error)
+    assert shrunk.null_share > 0.95
+    assert (shrunk.q_value > 0.05).all()
+
+
+def test_a_small_df_widens_the_error_to_the_same_p_value():
+    estimate, error = np.array([1.5, -2.0, 0.0, 5.0]), np.array([0.5, 0.5, 0.5, 0.5])
+    widened = module._normal_error(estimate, error, np.full(4, 6.0))
+    p_t = 2 * t.sf(np.abs(estimate) / error, 6)
+    np.testing.assert_allclose(2 * norm.sf(np.abs(estimate) / widened)[[0, 1, 3]], p_t[[0, 1, 3]], rtol=1e-10)
+    assert widened[2] == error[2]
+
+
+def test_infinite_df_is_the_normal_distribution(mixture):
+    _, error, estimate = mixture
+    normal = adaptive_shrinkage(estimate, error)
+    again = adaptive_shrinkage(estimate, error, degrees_of_freedom=np.full(GENES, np.inf))
+    np.testing.assert_array_equal(normal.q_value, again.q_value)
+
+
+@given(st.floats(0.01, 100), st.integers(0, 1000))
+def test_unit_and_direction_of_the_effect_do_not_matter(scale, seed):
+    random = np.random.default_rng(seed)
+    error = random.uniform(0.1, 0.6, 40)
+    estimate = random.normal(0, 1, 40)
+    one = adaptive_shrinkage(estimate, error)
+    other = adaptive_shrinkage(-scale * estimate, scale * error)
+    np.testing.assert_allclose(other.local_fdr, one.local_fdr, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        other.posterior_mean, -scale * one.posterior_mean, rtol=1e-3, atol=1e-4 * scale
+    )
+
+
+def test_a_gene_without_an_estimate_stays_without():
+    estimate = np.array([1.0, np.nan, -3.0, 0.2])
+    shrunk = adaptive_shrinkage(estimate, np.full(4, 0.5))
+    assert np.isnan(shrunk.q_value).tolist() == [False, True, False, False]
+    rest = adaptive_shrinkage(estimate[[0, 2, 3]], np.full(3, 0.5))
+    np.testing.assert_array_equal(shrunk.q_value[[0, 2, 3]], rest.q_value)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "error", "says"),
+    [([1.0, 2.0], [0.5, 0.0], "standard_error: 0"), ([1.0, np.nan], [0.5, 0.5], "1 genes have one")],
+)
+def test_unusable_estimates_are_refused(estimate, error, says):
+    with pytest.raises(ValueError, match=says):
+        adaptive_shrinkage(np.array(estimate), np.array(error))
+
+
+def test_degrees_of_freedom_are_those_of_the_residual_when_nothing_else_is_known():
+    """Without Poisson noise and prior, 2 / trigamma(d / 2): the log of a mean square of d degrees."""
+    df = wald_degrees_of_freedom(np.array([1e9]), np.array([0.1]), residual_df=11, prior_variance=1e9)
+    # trigamma(5.5) = .19934 (Abramowitz and Stegun 6.4.6, 6.4.4: from trigamma(1/2) = pi^2 / 2).
+    trigamma = np.pi**2 / 2 - 4 * sum(1 / (2 * k - 1) ** 2 for k in range(1, 6))
+    assert df[0] == pytest.approx(2 / trigamma, rel=1e-6)
+
+
+def test_degrees_of_freedom_grow_with_poisson_noise_and_with_the_prior():
+    mean, dispersion = np.array([1.0, 100.0, 1e6]), np.full(3, 0.05)
+    wide = wald_degrees_of_freedom(mean, dispersion, residual_df=11, prior_variance=0.25)
+    narrow = wald_degrees_of_freedom(mean, dispersion, residual_df=11, prior_variance=0.05)
+    assert (np.diff(wide) < 0).all()
+    assert (narrow > wide).all()
+    known = wald_degrees_of_freedom(mean, dispersion, residual_df=11, prior_variance=0.0)
+    assert np.isinf(known).all()
+
+
+@pytest.mark.parametrize(
+    ("residual_df", "prior", "says"), [(0, 0.1, "residual_df"), (3, -1.0, "prior_variance")]
+)
+def test_impossible_degrees_of_freedom_are_refused(residual_df, prior, says):
+    with pytest.raises(ValueError, match=says):
+        wald_degrees_of_freedom(np.ones(2), np.ones(2), residual_df=residual_df, prior_variance=prior)
