@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm, t
 
 from tasks.stats.deseq import adaptive_shrinkage as module
-from tasks.stats.deseq.adaptive_shrinkage import adaptive_shrinkage, wald_degrees_of_freedom
+from tasks.stats.deseq.adaptive_shrinkage import adaptive_shrinkage
 
 GENES = 6000
 NULL_SHARE = 0.85
@@ -126,29 +126,3 @@ def test_a_gene_without_an_estimate_stays_without():
 def test_unusable_estimates_are_refused(estimate, error, says):
     with pytest.raises(ValueError, match=says):
         adaptive_shrinkage(np.array(estimate), np.array(error))
-
-
-def test_degrees_of_freedom_are_those_of_the_residual_when_nothing_else_is_known():
-    """Without Poisson noise and prior, 2 / trigamma(d / 2): the log of a mean square of d degrees."""
-    df = wald_degrees_of_freedom(np.array([1e9]), np.array([0.1]), residual_df=11, prior_variance=1e9)
-    # trigamma(5.5) = .19934 (Abramowitz and Stegun 6.4.6, 6.4.4: from trigamma(1/2) = pi^2 / 2).
-    trigamma = np.pi**2 / 2 - 4 * sum(1 / (2 * k - 1) ** 2 for k in range(1, 6))
-    assert df[0] == pytest.approx(2 / trigamma, rel=1e-6)
-
-
-def test_degrees_of_freedom_grow_with_poisson_noise_and_with_the_prior():
-    mean, dispersion = np.array([1.0, 100.0, 1e6]), np.full(3, 0.05)
-    wide = wald_degrees_of_freedom(mean, dispersion, residual_df=11, prior_variance=0.25)
-    narrow = wald_degrees_of_freedom(mean, dispersion, residual_df=11, prior_variance=0.05)
-    assert (np.diff(wide) < 0).all()
-    assert (narrow > wide).all()
-    known = wald_degrees_of_freedom(mean, dispersion, residual_df=11, prior_variance=0.0)
-    assert np.isinf(known).all()
-
-
-@pytest.mark.parametrize(
-    ("residual_df", "prior", "says"), [(0, 0.1, "residual_df"), (3, -1.0, "prior_variance")]
-)
-def test_impossible_degrees_of_freedom_are_refused(residual_df, prior, says):
-    with pytest.raises(ValueError, match=says):
-        wald_degrees_of_freedom(np.ones(2), np.ones(2), residual_df=residual_df, prior_variance=prior)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr, ndtri_exp, polygamma
+from scipy.special import log_ndtr, ndtr, ndtri_exp
 from scipy.stats import t as student
 
 if TYPE_CHECKING:
@@ -35,42 +35,6 @@ class AdaptiveShrinkage:
     posterior_mean: FloatArray
     posterior_sd: FloatArray
     null_share: float
-
-
-def wald_degrees_of_freedom(
-    mean: FloatArray, dispersion: FloatArray, *, residual_df: int, prior_variance: float
-) -> FloatArray:
-    r"""Degrees of freedom of each gene's Wald statistic, from what is not known of its dispersion.
-
-    The estimated variance of a count has a Poisson part, which is known, and a part in proportion to the
-    dispersion, :math:`f = \alpha\mu / (1 + \alpha\mu)` of the whole. The log dispersion has the sampling
-    variance :math:`\psi'(d/2) / f^2` and the prior variance :math:`v`, so the log variance is known to
-    :math:`f^2 / (f^2/\psi'(d/2) + 1/v)`; equated to the variance of the log of a mean square, :math:`2 / df`.
-
-    Parameters
-    ----------
-    mean : (genes,) array
-        Mean normalised counts.
-    dispersion : (genes,) array
-    residual_df : int
-        Samples minus coefficients.
-    prior_variance : float
-        Of the true log dispersions around the trend. Not the floor of .25 that DESeq2 sets for shrinking.
-
-    References
-    ----------
-    .. [1] Smyth GK (2004). Stat Appl Genet Mol Biol 3(1):3, section 6, for the variance of a log mean square.
-    .. [2] Love MI, Huber W, Anders S (2014). Genome Biology 15:550, equation 18, for trigamma(d / 2).
-    """
-    if residual_df < 1:
-        raise ValueError(f"residual_df: {residual_df}: must be 1 or more")
-    if not prior_variance >= 0:
-        raise ValueError(f"prior_variance: {prior_variance}: must be 0 or more")
-    share = (dispersion * mean / (1 + dispersion * mean)) ** 2
-    sampling = float(polygamma(1, residual_df / 2))
-    variance = share * prior_variance * sampling / (share * prior_variance + sampling)
-    with np.errstate(divide="ignore"):
-        return np.asarray(2 / variance, dtype=np.float64)
 
 
 def adaptive_shrinkage(
