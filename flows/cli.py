@@ -231,12 +231,17 @@ def simulate(
     patients: Annotated[int | None, Parameter(help="Number of patients; default: the study's.")] = None,
     genes: Annotated[int | None, Parameter(help="Number of genes; default: the study's.")] = None,
     out: Annotated[Path | None, Parameter(help="Folder to write; default: the study's data root.")] = None,
+    null: Annotated[
+        bool, Parameter(negative="", help="No gene differs, changes or follows the score.")
+    ] = False,
 ) -> None:
     """Write the raw files of a simulated trial of the study's design."""
     from tasks.simulated_delivery import simulate_delivery
 
     _begin()
-    folder, summary = simulate_delivery(study, seed=seed, patients=patients, genes=genes, out=out)
+    folder, summary = simulate_delivery(
+        study, seed=seed, patients=patients, genes=genes, out=out, is_null=null
+    )
     output.say(summary)
     print(folder)
 

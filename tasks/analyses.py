@@ -29,7 +29,23 @@ from tasks.clinical import (
     treatment_comparison,
     vital_signs,
 )
-from tasks.omics import enriched_gene_sets, treatment_effect_on_expression
+from tasks.omics import (
+    baseline_predictors,
+    biomarker_response,
+    differential_expression,
+    enriched_gene_sets,
+    gene_set_clusters,
+    molecular_response,
+    overrepresented_gene_sets,
+    principal_component_associations,
+    principal_components,
+    regulator_activity,
+    residual_disease_profile,
+    sample_correlation,
+    sample_quality,
+    signature_changes,
+    signature_scores,
+)
 from warehouse.errors import AnalysisError, StudyError
 
 if TYPE_CHECKING:
@@ -41,8 +57,21 @@ if TYPE_CHECKING:
 
 ANALYSES: tuple[Analysis, ...] = (
     primary_endpoint.ANALYSIS,
-    treatment_effect_on_expression.ANALYSIS,
+    sample_quality.ANALYSIS,
+    sample_correlation.ANALYSIS,
+    principal_components.ANALYSIS,
+    principal_component_associations.ANALYSIS,
+    differential_expression.ANALYSIS,
     enriched_gene_sets.ANALYSIS,
+    overrepresented_gene_sets.ANALYSIS,
+    gene_set_clusters.ANALYSIS,
+    regulator_activity.ANALYSIS,
+    signature_scores.ANALYSIS,
+    signature_changes.ANALYSIS,
+    molecular_response.ANALYSIS,
+    residual_disease_profile.ANALYSIS,
+    biomarker_response.ANALYSIS,
+    baseline_predictors.ANALYSIS,
     disposition.ANALYSIS,
     baseline_characteristics.ANALYSIS,
     exposure.ANALYSIS,

@@ -99,14 +99,17 @@ def primary_result(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
 
 def top_genes(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """Return the genes with the smallest adjusted p-value."""
+    """Return the genes of each contrast with the smallest adjusted p-value."""
     return _ask(
         connection,
-        "results.treatment_effect_on_expression",
+        "results.differential_expression",
         """
-        select symbol, feature_id, base_mean, log2_fold_change, p_value, p_adjusted, status
-        from results.treatment_effect_on_expression where p_value is not null
-        order by p_adjusted nulls last, p_value limit 20
+        select contrast, symbol, feature_id, base_mean, log2_fold_change, p_value, p_adjusted, status
+        from results.differential_expression where p_value is not null
+        qualify row_number() over (
+            partition by contrast order by p_adjusted nulls last, p_value, feature_id
+        ) <= 20
+        order by contrast, p_adjusted nulls last, p_value, feature_id
         """,
     )
 

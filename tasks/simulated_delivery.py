@@ -21,8 +21,12 @@ def simulate_delivery(
     patients: int | None = None,
     genes: int | None = None,
     out: Path | None = None,
+    is_null: bool = False,
 ) -> tuple[Path, str]:
-    """Simulate a delivery; what is not given is the study's own, calibrated, value."""
+    """Simulate a delivery; what is not given is the study's own, calibrated, value.
+
+    A null study is the same with no effect on any gene.
+    """
     study = load_study(study_name)
     file = study.folder / "simulation.toml"
     if not file.is_file():
@@ -41,5 +45,6 @@ def simulate_delivery(
         seed=shipped.seed if seed is None else seed,
         patients=shipped.patients if patients is None else patients,
         genes=shipped.genes if genes is None else genes,
+        is_null=is_null,
     )
     return out, str(summary)

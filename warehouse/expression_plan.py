@@ -125,7 +125,7 @@ class Expression(_Record):
     """Rules that every analysis of expression shares, so that no two of them count other samples or genes.
 
     A gene passes the filter with `min_count` reads in `min_samples` samples (by default as many as the
-    smallest group of the contrast has). `protected_genes` are tested whatever their counts. A library below
+    smallest group of the design has). `protected_genes` are tested whatever their counts. A library below
     `min_library_pct` percent of the study's median library is left out as failed.
     """
 

@@ -10,6 +10,7 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from warehouse.expression_plan import ExpressionContrast, ExpressionDesign
     from warehouse.study import Estimand, Study, Visit
 
 
@@ -165,6 +166,8 @@ STUDY_TABLES = (
     "meta.score_visit",
     "meta.ae_query",
     "meta.estimand",
+    "meta.expression_design",
+    "meta.expression_contrast",
 )
 
 # The newest word on each file and on each table that was ever judged.
@@ -196,6 +199,18 @@ _ESTIMAND = (
 )  # fmt: skip
 
 
+_EXPRESSION_DESIGN: Mapping[str, pl.DataType] = dict.fromkeys(
+    ("design", "formula", "group_columns", "samples", "engine", "block"), pl.String()
+)
+_EXPRESSION_CONTRAST: Mapping[str, pl.DataType] = {
+    "contrast": pl.String(),
+    "place": pl.Int64(),
+    **dict.fromkeys(("title", "design", "variable", "level", "reference", "level_weights"), pl.String()),
+    "is_slope": pl.Boolean(),
+    "without": pl.String(),
+}
+
+
 def _visit(visit: Visit) -> dict[str, object]:
     return {
         "avisit": visit.avisit,
@@ -222,6 +237,34 @@ def _estimand(estimand: Estimand) -> dict[str, str | None]:
         "paramcd": estimand.score,
         "avisit": estimand.visit,
         "intercurrent_events": events or None,
+    }
+
+
+def _expression_design(design: ExpressionDesign) -> dict[str, str | None]:
+    samples = "; ".join(f"{name}: {', '.join(values)}" for name, values in design.samples.items())
+    return {
+        "design": design.id,
+        "formula": design.formula.strip(),
+        "group_columns": ", ".join(design.group) or None,
+        "samples": samples or None,
+        "engine": design.engine,
+        "block": design.block,
+    }
+
+
+def _expression_contrast(contrast: ExpressionContrast, place: int) -> dict[str, object]:
+    levels = "; ".join(f"{level}: {weight:g}" for level, weight in contrast.level_weights.items())
+    return {
+        "contrast": contrast.id,
+        "place": place,
+        "title": contrast.title,
+        "design": contrast.design,
+        "variable": contrast.variable if levels or contrast.slope else None,
+        "level": contrast.level,
+        "reference": contrast.reference,
+        "level_weights": levels or None,
+        "is_slope": contrast.slope,
+        "without": ", ".join(contrast.without) or None,
     }
 
 
@@ -264,6 +307,16 @@ def study_tables(study: Study) -> dict[str, pl.DataFrame]:
         ),
         "estimand": pl.DataFrame(
             [_estimand(estimand) for estimand in study.estimands], schema=dict.fromkeys(_ESTIMAND, pl.String)
+        ),
+        "expression_design": pl.DataFrame(
+            [_expression_design(design) for design in study.expression.designs], schema=_EXPRESSION_DESIGN
+        ),
+        "expression_contrast": pl.DataFrame(
+            [
+                _expression_contrast(contrast, place)
+                for place, contrast in enumerate(study.expression.contrasts, start=1)
+            ],
+            schema=_EXPRESSION_CONTRAST,
         ),
         "score": pl.DataFrame(
             [

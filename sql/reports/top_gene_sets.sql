@@ -1,14 +1,20 @@
--- The gene sets that moved together most surely.
--- grain: one row per collection, gene_set
+-- The gene sets that moved together most surely, contrast by contrast.
+-- grain: one row per contrast, collection, gene_set
 -- unit: nes is the enrichment score over the mean of its permutations; sizes in genes
 -- null: description is null where the collection gives none
--- column position: Place by p-value
+-- column contrast: Contrast as in study.toml
+-- column position: Place by p-value within the contrast
 -- column gene_set: Name of the set
 -- column size_ranked: Genes of the set that are in the ranking
--- column nes: Normalised enrichment score: positive is higher at the later visit
--- column leading_edge: Genes that carry the score, in order of the ranking
+-- column nes: Normalised enrichment score: positive is higher where the contrast's weights are positive
+-- column leading_edge: Genes that carry the score, the most extreme first
 select
-    row_number() over (order by p_value asc, abs(nes) desc, collection asc, gene_set asc) as position,
+    contrast,
+    contrast_title,
+    row_number() over (
+        partition by contrast
+        order by p_value asc, abs(nes) desc, collection asc, gene_set asc
+    ) as position,
     collection,
     gene_set,
     description,

@@ -1,4 +1,4 @@
-"""The gene sets that gather at one end of the genes ranked by their change."""
+"""The gene sets that gather at one end of the genes ranked by their change, contrast by contrast."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ from pydantic import Field, model_validator
 from scipy.stats import false_discovery_control
 
 from tasks.analysis import Analysis, Parameters
+from tasks.omics.gene_sets import KEY, GeneSets, directed_contrasts, gene_sets, size_status, tested_genes
 from warehouse.errors import AnalysisError
+from warehouse.expression_plan import Expression
 
 SCHEMA = {
+    "contrast": pl.String,
+    "contrast_title": pl.String,
     "collection": pl.String,
     "gene_set": pl.String,
     "description": pl.String,
     "status": pl.String,
     "direction": pl.String,
     "size_in_collection": pl.Int64,
+    "size_measured": pl.Int64,
     "size_ranked": pl.Int64,
+    "n_renamed": pl.Int64,
+    "unmatched_symbols": pl.String,
     "enrichment_score": pl.Float64,
     "nes": pl.Float64,
     "p_value": pl.Float64,
@@ -31,18 +38,22 @@ SCHEMA = {
     "leading_edge": pl.String,
     "leading_edge_size": pl.Int64,
     "n_ranked": pl.Int64,
+    "n_subjects": pl.Int64,
+    "n_samples": pl.Int64,
     "ranking": pl.String,
     "seed": pl.Int64,
     "method": pl.String,
 }
 RANKING = (
-    "Wald statistic, highest first, ties by symbol; a symbol of several features stands for the one with the "
-    "highest base mean"
+    "test statistic of the contrast, highest first, ties by symbol; a symbol of several features stands for"
+    " the one with the highest base mean"
 )
 # Those of fgsea; more permutations did not steady the normalised score, and the tail does not use them.
 _SAMPLE_SIZE = 101
 _PERMUTATIONS = 1000
 _LEAST_RANKED = 2
+# The result is the same in every bit for any number.
+_THREADS = 2
 
 
 class EnrichedGeneSetsParameters(Parameters):
@@ -56,6 +67,7 @@ class EnrichedGeneSetsParameters(Parameters):
     max_size: int = Field(default=500, ge=1)
     seed: int = Field(default=20240101, ge=0)
     smallest_p_value: float = Field(default=1e-20, ge=1e-50, le=1e-6)
+    expression: Expression = Expression()
 
     @model_validator(mode="after")
     def _sizes_in_order(self) -> EnrichedGeneSetsParameters:
@@ -65,47 +77,66 @@ class EnrichedGeneSetsParameters(Parameters):
 
 
 def enriched_gene_sets(
-    effect: pl.DataFrame, gene_set: pl.DataFrame, *, parameters: EnrichedGeneSetsParameters
+    effect: pl.DataFrame,
+    gene_set: pl.DataFrame,
+    feature: pl.DataFrame,
+    *,
+    parameters: EnrichedGeneSetsParameters,
 ) -> pl.DataFrame:
     """Test each gene set for members gathering at one end of the ranking, against random sets of its size.
 
-    Every gene with a Wald statistic is ranked, also where independent filtering took its adjusted p-value;
-    genes without one (filtered, not estimable) are not. `nes` above zero and direction `higher` mean higher
-    at the contrast visit. The null hypothesis is competitive and takes genes as exchangeable: correlated
-    genes make it anti-conservative, so a small p-value ranks sets rather than proving a pathway. P-values
-    come from multilevel splitting, which never gives zero; `log2_error` is their expected error, in
-    doublings. They are adjusted (Benjamini-Hochberg) over the tested sets of one collection, since a
-    collection is what a study chose to ask. Members match by symbol alone; `size_ranked` far below
-    `size_in_collection` says that symbols are outdated or genes unmeasured. A leading edge lists its symbols
-    from the most extreme inwards.
+    Every tested gene is ranked, also where independent filtering took its adjusted p-value; genes without a
+    p-value are not. `nes` above zero and direction `higher` mean higher where the contrast's weights are
+    positive. Contrasts whose test has no direction (likelihood ratio) rank nothing and have no rows. The null
+    hypothesis is competitive and takes genes as exchangeable: correlated genes make it anti-conservative, so
+    a small p-value ranks sets rather than proving a pathway. P-values come from multilevel splitting, which
+    never gives zero; `log2_error` is their expected error, in doublings. They are adjusted
+    (Benjamini-Hochberg) over the tested sets of one collection and contrast, since a collection is what a
+    study chose to ask. `unmatched_symbols` are members that no gene of the study answers to; the others that
+    are not ranked had no test. A leading edge lists its symbols from the most extreme inwards.
     """
-    ranked = _ranked(effect)
-    members = _members(gene_set)
-    position = dict(zip(ranked["symbol"], ranked["gene"], strict=True))
+    known = gene_sets(gene_set, feature, declared=parameters.expression)
+    return pl.concat(
+        [
+            _of_contrast(name, tested, known, parameters)
+            for name, tested in directed_contrasts(effect, declared=parameters.expression)
+        ]
+    )
+
+
+def _of_contrast(
+    contrast: str, effect: pl.DataFrame, known: GeneSets, parameters: EnrichedGeneSetsParameters
+) -> pl.DataFrame:
+    ranked = _ranked(contrast, effect)
+    ranked_members = known.member.join(ranked.select("symbol", "gene"), on="symbol").sort(*KEY, "gene")
     sets = (
-        members.with_columns(
-            gene=pl.col("symbol").replace_strict(position, default=None, return_dtype=pl.String)
-        )
-        .group_by("collection", "gene_set")
-        .agg(
-            pl.col("description").drop_nulls().sort().first(),
-            size_in_collection=pl.len().cast(pl.Int64),
-            size_ranked=pl.col("gene").count().cast(pl.Int64),
-            genes=pl.col("gene").drop_nulls().sort(),
-        )
-        .sort("collection", "gene_set")
+        known.sets.join(ranked_members.group_by(KEY).agg(genes="gene"), on=KEY, how="left")
+        .sort(KEY)
         .with_row_index("number")
         .with_columns(
             key=pl.format("SET{}", "number"),
-            status=pl.when(pl.col("size_ranked") < parameters.min_size)
-            .then(pl.lit("too_small"))
-            # A set of all ranked genes leaves nothing to compare it with.
-            .when((pl.col("size_ranked") > parameters.max_size) | (pl.col("size_ranked") >= ranked.height))
-            .then(pl.lit("too_large"))
-            .otherwise(pl.lit("tested")),
+            size_ranked=pl.col("genes").list.len().fill_null(0).cast(pl.Int64),
+        )
+        .with_columns(
+            status=size_status(parameters.min_size, parameters.max_size, ranked.height, "size_ranked")
         )
     )
     scored = _scored(ranked, sets.filter(pl.col("status") == "tested"), parameters)
+    of_contrast = effect.row(0, named=True)
+    said = {
+        "contrast": contrast,
+        "contrast_title": of_contrast["contrast_title"],
+        "n_ranked": ranked.height,
+        "n_subjects": of_contrast["n_subjects"],
+        "n_samples": of_contrast["n_samples"],
+        "ranking": RANKING,
+        "seed": parameters.seed,
+        "method": (
+            f"gseapy {gseapy.__version__} prerank, multilevel p-values, weight 1, "
+            f"sample size {_SAMPLE_SIZE}, down to {parameters.smallest_p_value:g}; "
+            "Benjamini-Hochberg within contrast and collection"
+        ),
+    }
     return (
         sets.join(scored, on="key", how="left", maintain_order="left")
         .with_columns(
@@ -116,45 +147,26 @@ def enriched_gene_sets(
             .then(pl.lit("higher"))
             .when(pl.col("nes") < 0)
             .then(pl.lit("lower")),
-            n_ranked=pl.lit(ranked.height, dtype=pl.Int64),
-            ranking=pl.lit(RANKING),
-            seed=pl.lit(parameters.seed, dtype=pl.Int64),
-            method=pl.lit(
-                f"gseapy {gseapy.__version__} prerank, multilevel p-values, weight 1, "
-                f"sample size {_SAMPLE_SIZE}, down to {parameters.smallest_p_value:g}; "
-                "Benjamini-Hochberg within the collection"
-            ),
+            **{name: pl.lit(value) for name, value in said.items()},
         )
         .select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())
     )
 
 
-def _ranked(effect: pl.DataFrame) -> pl.DataFrame:
+def _ranked(contrast: str, effect: pl.DataFrame) -> pl.DataFrame:
     ranked = (
-        effect.filter(pl.col("wald_statistic").is_finite() & pl.col("symbol").is_not_null())
-        .sort(["base_mean", "feature_id"], descending=[True, False], nulls_last=True)
-        .unique("symbol", keep="first", maintain_order=True)
-        .sort(["wald_statistic", "symbol"], descending=[True, False])
+        tested_genes(effect)
         .with_row_index("place")
         # Neutral names: the ranking program would change the case of symbols or make them unique its own way.
         .with_columns(gene=pl.format("GENE{}", "place"))
-        .select("gene", "symbol", "wald_statistic")
+        .select("gene", "symbol", "statistic")
     )
     if ranked.height < _LEAST_RANKED:
         raise AnalysisError(
-            f"results.treatment_effect_on_expression: {ranked.height} gene(s) with symbol and statistic: "
-            f"at least {_LEAST_RANKED} are needed to rank"
+            f"results.differential_expression: contrast {contrast}: {ranked.height} gene(s) with symbol and"
+            f" test: at least {_LEAST_RANKED} are needed to rank"
         )
     return ranked
-
-
-def _members(gene_set: pl.DataFrame) -> pl.DataFrame:
-    members = gene_set.filter(pl.col("symbol").is_not_null()).unique(
-        ["collection", "gene_set", "symbol"], maintain_order=True
-    )
-    if members.is_empty():
-        raise AnalysisError("omics.gene_set: no rows: at least one gene set with one member is needed")
-    return members
 
 
 def _scored(ranked: pl.DataFrame, sets: pl.DataFrame, parameters: EnrichedGeneSetsParameters) -> pl.DataFrame:
@@ -206,7 +218,7 @@ def _prerank(
         with contextlib.redirect_stderr(said):
             prerank = gseapy.prerank(
                 rnk=pd.DataFrame(
-                    {"gene": ranked["gene"].to_list(), "wald_statistic": ranked["wald_statistic"].to_list()}
+                    {"gene": ranked["gene"].to_list(), "statistic": ranked["statistic"].to_list()}
                 ),
                 gene_sets=dict(zip(sets["key"], sets["genes"].to_list(), strict=True)),
                 method="multilevel",
@@ -217,7 +229,7 @@ def _prerank(
                 permutation_num=_PERMUTATIONS,
                 eps=parameters.smallest_p_value,
                 seed=parameters.seed,
-                threads=1,
+                threads=_THREADS,
                 # Already in order, ties included.
                 ascending=None,
                 no_plot=True,
@@ -227,7 +239,7 @@ def _prerank(
         # Its compiled core gives up on rankings of few distinct values by what is no Exception.
         if type(error).__name__ != "PanicException":
             raise
-        distinct = ranked["wald_statistic"].n_unique()
+        distinct = ranked["statistic"].n_unique()
         raise AnalysisError(
             f"ranking: {distinct} distinct statistics among {ranked.height} genes: "
             f"too many ties to sample from ({error})"
@@ -239,6 +251,6 @@ def _prerank(
 ANALYSIS = Analysis(
     name="enriched_gene_sets",
     function=enriched_gene_sets,
-    reads=("results.treatment_effect_on_expression", "omics.gene_set"),
+    reads=("results.differential_expression", "omics.gene_set", "omics.feature"),
     parameters=EnrichedGeneSetsParameters,
 )

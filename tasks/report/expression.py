@@ -1,4 +1,4 @@
-"""Effect on expression: the volcano, the genes at the top, the protected genes, and what was not tested."""
+"""Gene expression, contrast by contrast: volcano, genes at the top, protected genes, what was not tested."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import polars as pl
 
 from tasks.report.charts import ACCENT, INK, NARROW, PALE, WORSE, Drawing, figure
 from tasks.report.section import About, Frames, Section
-from tasks.report.tables import Column, code, folded, numeric, table
+from tasks.report.tables import Column, code, folded, numeric, plain, table
 from tasks.report.wording import capitalised, count, escape, gene, integer, number, p_value, verb
 
 FALSE_DISCOVERY_RATE = 0.05
@@ -33,6 +33,7 @@ _ABOVE: Side = ("center", 0, -11)
 
 _STATUSES = {
     "tested": "tested",
+    "outlier": "not tested, one library decides",
     "independent_filtering": "no adjusted p (independent filtering)",
     "not_estimable": "fold change not estimable",
     "not_converged": "fit did not converge",
@@ -50,24 +51,85 @@ def called(effects: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def contrasts(frames: Frames) -> list[pl.DataFrame]:
+    """Return the results of each contrast, in the order in which the study declares them."""
+    effects = frames["results.differential_expression"]
+    parts = effects.partition_by("contrast", as_dict=True)
+    declared = frames.get("meta.expression_contrast")
+    order = [] if declared is None else declared.sort("place")["contrast"].to_list()
+    known = {str(key[0]): part for key, part in parts.items()}
+    return [known[name] for name in (*order, *sorted(set(known) - set(order))) if name in known]
+
+
 def write(frames: Frames, about: About) -> str:
-    effects = frames["results.treatment_effect_on_expression"]
-    if effects.is_empty():
+    effects = contrasts(frames)
+    if not effects:
         return "<p>No gene has a result in this version.</p>"
+    overview = _overview(effects, about) if len(effects) > 1 else ""
+    written = "".join(_contrast(place, part, frames, about) for place, part in enumerate(effects, start=1))
+    return overview + written + _statuses(effects, about)
+
+
+def _overview(effects: list[pl.DataFrame], about: About) -> str:
+    rows = []
+    for part in effects:
+        genes = called(part)
+        rows.append(
+            part.select("contrast_title", "n_subjects", "n_samples").row(0, named=True)
+            | {
+                "tested": part["p_value"].count(),
+                "lower": genes.filter(pl.col("log2_fold_change") < 0).height,
+                "higher": genes.filter(pl.col("log2_fold_change") > 0).height,
+            }
+        )
+    return table(
+        "contrasts",
+        pl.DataFrame(rows),
+        [
+            plain("Contrast", "contrast_title"),
+            numeric("Participants", "n_subjects"),
+            numeric("Samples", "n_samples"),
+            numeric("Genes tested", "tested"),
+            numeric("Lower", "lower"),
+            numeric("Higher", "higher"),
+        ],
+        caption=f"Contrasts, and genes called at a false discovery rate of {FALSE_DISCOVERY_RATE_SAID}",
+        about=about,
+    )
+
+
+def _contrast(place: int, effects: pl.DataFrame, frames: Frames, about: About) -> str:
     first = effects.row(0, named=True)
     left_out = f" Samples left out: {escape(first['excluded_samples'])}." if first["excluded_samples"] else ""
     opening = (
-        f"<p>{escape(first['contrast_visit'])} against {escape(first['reference_visit'])}:"
-        f" {count(first['n_subjects'], 'participant')}, {count(first['n_samples'], 'sample')}, design"
-        f" <code>{escape(first['design'])}</code>. A positive fold change is higher at"
-        f" {escape(first['contrast_visit'])}.</p>"
+        f"<h3>{escape(first['contrast_title'])}</h3>"
+        f"<p>{count(first['n_subjects'], 'participant')}, {count(first['n_samples'], 'sample')}, design"
+        f" <code>{escape(first['design'])}</code>. {_sign(first['contrast'], frames)}</p>"
         f'<p class="note wide-note">{escape(capitalised(str(first["method"])))}.{left_out}</p>'
     )
-    parts = [opening, _volcano(effects, about)]
+    parts = [opening, _volcano(place, effects, about)]
     if "reports.top_genes" in frames:
-        parts.append(_tables(frames["reports.top_genes"], about))
-    parts.append(_statuses(effects, about))
+        top = frames["reports.top_genes"].filter(pl.col("contrast") == first["contrast"])
+        parts.append(_tables(place, top, about))
     return "".join(parts)
+
+
+def _sign(contrast: str, frames: Frames) -> str:
+    """Say what a positive fold change means."""
+    declared = frames.get("meta.expression_contrast")
+    rows = [] if declared is None else declared.filter(pl.col("contrast") == contrast).to_dicts()
+    if not rows:
+        return "A positive fold change is higher where the contrast has positive weight."
+    row = rows[0]
+    if row["level"]:
+        return (
+            f"A positive fold change is higher at {escape(row['level'])} than at {escape(row['reference'])}."
+        )
+    if row["level_weights"]:
+        return f"The fold change is the sum of levels by these weights: {escape(row['level_weights'])}."
+    if row["is_slope"]:
+        return f"The fold change is that of one unit of {escape(row['variable'])}."
+    return f"Tested is whether {escape(row['without'])} is needed at all; there is no one fold change."
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +205,24 @@ def thin(effects: pl.DataFrame) -> Volcano:
     )
 
 
-def _volcano(effects: pl.DataFrame, about: About) -> str:
+def _volcano(place: int, effects: pl.DataFrame, about: About) -> str:
     reduced = thin(effects)
-    if reduced.n_genes == 0:
-        return "<p>No gene could be tested.</p>"
     genes = called(effects)
+    if reduced.n_genes == 0:
+        tested = effects["p_value"].count()
+        return (
+            f"<p>{count(genes.height, 'gene')} of {integer(tested)} tested"
+            f" {verb(genes.height, 'is', 'are')} called at a false discovery rate of"
+            f" {FALSE_DISCOVERY_RATE_SAID}; there is no fold change to draw.</p>"
+            if tested
+            else "<p>No gene could be tested.</p>"
+        )
     up = genes.filter(pl.col("log2_fold_change") > 0).height
     top = ", ".join(gene(row) for row in genes.head(10).to_dicts()) or "none"
-    later = effects["contrast_visit"][0]
+    title = effects["contrast_title"][0]
     says = (
-        f"Volcano chart of {integer(reduced.n_genes)} genes: {integer(genes.height - up)} lower and"
-        f" {integer(up)} higher at {later} at a false discovery rate of {FALSE_DISCOVERY_RATE_SAID}."
+        f"Volcano chart of {integer(reduced.n_genes)} genes, {title}: {integer(genes.height - up)} lower and"
+        f" {integer(up)} higher at a false discovery rate of {FALSE_DISCOVERY_RATE_SAID}."
         f" Most significant: {top}."
     )
     n_far = reduced.n_at_the_edge
@@ -166,16 +235,16 @@ def _volcano(effects: pl.DataFrame, about: About) -> str:
         f"{edge if n_far else ''} Outlined: protected genes."
     )
     return figure(
-        "volcano", lambda width: _draw(reduced, later, width), says=says, caption=caption, about=about
+        f"volcano_{place}", lambda width: _draw(reduced, width), says=says, caption=caption, about=about
     )
 
 
-def _draw(volcano: Volcano, later: str, width: int) -> Drawing:
+def _draw(volcano: Volcano, width: int) -> Drawing:
     height = 460 if width != NARROW else 380
     span = volcano.half_width * 1.06
     x = alt.X(
         "x:Q",
-        title=f"log\N{SUBSCRIPT TWO} fold change at {later}",
+        title="log\N{SUBSCRIPT TWO} fold change",
         scale=alt.Scale(domain=[-span, span], nice=False),
         axis=alt.Axis(grid=False, tickCount=7),
     )
@@ -261,7 +330,7 @@ def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, 
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _tables(top: pl.DataFrame, about: About) -> str:
+def _tables(place: int, top: pl.DataFrame, about: About) -> str:
     ranked = top.sort("position", nulls_last=True)
     surest = ranked.filter(pl.col("position").is_not_null())
     columns = [
@@ -270,13 +339,14 @@ def _tables(top: pl.DataFrame, about: About) -> str:
         numeric("Mean count", "base_mean", _mean_count),
         numeric("log\N{SUBSCRIPT TWO} fold change", "log2_fold_change", lambda value: number(value, 2)),
         numeric("SE", "lfc_se", lambda value: number(value, 2)),
+        numeric("shrunken", "lfc_shrunken", lambda value: number(value, 2)),
         numeric("p", "p_value", p_value),
         numeric("p adjusted", "p_adjusted", p_value),
         Column("Remarks", _remarks),
     ]
     parts = [
         table(
-            "top_genes",
+            f"top_genes_{place}",
             surest.head(TOP_SHOWN),
             columns,
             caption=f"The {integer(min(TOP_SHOWN, surest.height))} most significant genes",
@@ -284,13 +354,15 @@ def _tables(top: pl.DataFrame, about: About) -> str:
         )
     ]
     if surest.height > TOP_SHOWN:
-        rest = table("more_genes", surest[TOP_SHOWN:], columns, caption="The next genes", about=about)
+        rest = table(
+            f"more_genes_{place}", surest[TOP_SHOWN:], columns, caption="The next genes", about=about
+        )
         parts.append(folded(f"The next {integer(surest.height - TOP_SHOWN)}", rest))
     protected = ranked.filter(pl.col("is_protected"))
     if protected.height:
         parts.append(
             table(
-                "protected_genes",
+                f"protected_genes_{place}",
                 protected,
                 columns,
                 caption="Protected genes: tested and shown whatever their counts",
@@ -319,18 +391,18 @@ def _status(row: Row) -> str:
     return _STATUSES.get(row["status"], str(row["status"]))
 
 
-def _statuses(effects: pl.DataFrame, about: About) -> str:
-    counted = effects.group_by("status").agg(
-        pl.len().alias("genes"), (pl.col("p_adjusted") < FALSE_DISCOVERY_RATE).sum().alias("called")
+def _statuses(effects: list[pl.DataFrame], about: About) -> str:
+    counted = pl.concat(
+        part.group_by("contrast_title", "status")
+        .agg(pl.len().alias("genes"), (pl.col("p_adjusted") < FALSE_DISCOVERY_RATE).sum().alias("called"))
+        .sort("genes", "status", descending=[True, False])
+        for part in effects
     )
+    columns = [Column("Status", _status), numeric("Genes", "genes"), numeric("Called", "called")]
     return table(
         "statuses",
-        counted.sort("genes", "status", descending=[True, False]),
-        [
-            Column("Status", _status),
-            numeric("Genes", "genes"),
-            numeric("Called", "called"),
-        ],
+        counted,
+        columns if len(effects) == 1 else [plain("Contrast", "contrast_title"), *columns],
         caption=f"Genes by status; called is p adjusted below {FALSE_DISCOVERY_RATE:g}",
         about=about,
     )
@@ -338,8 +410,8 @@ def _statuses(effects: pl.DataFrame, about: About) -> str:
 
 SECTION = Section(
     name="expression",
-    title="Effect on gene expression",
-    needs=("results.treatment_effect_on_expression",),
+    title="Gene expression",
+    needs=("results.differential_expression",),
     write=write,
-    uses=("reports.top_genes",),
+    uses=("reports.top_genes", "meta.expression_contrast"),
 )

@@ -7,6 +7,7 @@ from importlib import resources
 from tasks.report import (
     adverse_events,
     baseline,
+    biomarkers,
     checks,
     deliveries,
     disposition,
@@ -16,6 +17,7 @@ from tasks.report import (
     gene_sets,
     honesty,
     laboratory,
+    molecular_response,
     multiplicity,
     participant_flow,
     primary_result,
@@ -61,6 +63,8 @@ SECTIONS: tuple[Section, ...] = (
     vital_signs.SECTION,
     expression.SECTION,
     gene_sets.SECTION,
+    molecular_response.SECTION,
+    biomarkers.SECTION,
     sample_quality.SECTION,
     provenance.SECTION,
 )

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from tasks.report import clinical_summary
-from tasks.report.expression import FALSE_DISCOVERY_RATE, FALSE_DISCOVERY_RATE_SAID, called
+from tasks.report import clinical_summary, gene_sets
+from tasks.report.expression import FALSE_DISCOVERY_RATE, FALSE_DISCOVERY_RATE_SAID, called, contrasts
 from tasks.report.primary_result import headline, method_in_words
 from tasks.report.section import About, Frames, Section
 from tasks.report.wording import (
@@ -86,16 +86,19 @@ def _change(row: Row) -> str:
 
 
 def _expression(frames: Frames) -> str:
-    frame = frames.get("results.treatment_effect_on_expression")
-    if frame is None or frame.is_empty():
+    if "results.differential_expression" not in frames:
         return ""
-    genes = called(frame)
-    contrast = f"{frame['contrast_visit'][0]} against {frame['reference_visit'][0]}"
-    tested = frame["p_value"].drop_nulls().len()
+    return "".join(_contrast(part) for part in contrasts(frames))
+
+
+def _contrast(effects: pl.DataFrame) -> str:
+    genes = called(effects)
+    title = effects["contrast_title"][0]
+    tested = effects["p_value"].drop_nulls().len()
     if genes.is_empty():
         return (
-            f"<p>No gene of {integer(tested)} tested changed at a false discovery rate of"
-            f" {FALSE_DISCOVERY_RATE_SAID} ({escape(contrast)}).</p>"
+            f"<p>{escape(title)}: no gene of {integer(tested)} tested is called at a false discovery rate of"
+            f" {FALSE_DISCOVERY_RATE_SAID}.</p>"
         )
     up = genes.filter(pl.col("log2_fold_change") > 0)
     down = genes.filter(pl.col("log2_fold_change") < 0)
@@ -104,11 +107,13 @@ def _expression(frames: Frames) -> str:
         for word, part in (("lower", down.head(GENES_NAMED)), ("higher", up.head(GENES_NAMED)))
         if not part.is_empty()
     ]
+    sides = (
+        f": {integer(down.height)} lower, {integer(up.height)} higher; {'; '.join(named)}" if named else ""
+    )
     return (
-        f"<p><strong>{count(genes.height, 'gene')}</strong> of {integer(tested)} tested"
+        f"<p>{escape(title)}: <strong>{count(genes.height, 'gene')}</strong> of {integer(tested)} tested"
         f" {verb(genes.height, 'differs', 'differ')} at a false discovery rate of"
-        f" {FALSE_DISCOVERY_RATE_SAID} ({escape(contrast)}):"
-        f" {integer(down.height)} lower, {integer(up.height)} higher; {'; '.join(named)}.</p>"
+        f" {FALSE_DISCOVERY_RATE_SAID}{sides}.</p>"
     )
 
 
@@ -116,15 +121,20 @@ def _gene_sets(frames: Frames) -> str:
     frame = frames.get("reports.top_gene_sets")
     if frame is None or frame.is_empty():
         return ""
-    top = frame.filter(pl.col("p_adjusted") < FALSE_DISCOVERY_RATE).sort("position").head(GENE_SETS_NAMED)
-    if top.is_empty():
+    called = frame.filter(pl.col("p_adjusted") < FALSE_DISCOVERY_RATE).sort("position")
+    if called.is_empty():
         return "<p>No gene set moved together beyond chance.</p>"
-    named = "; ".join(
-        f"{breakable(row['gene_set'])} ({'lower' if row['nes'] < 0 else 'higher'},"
-        f" normalised score {number(row['nes'], 2)})"
-        for row in top.to_dicts()
-    )
-    return f"<p>Gene sets that moved together most clearly: {named}.</p>"
+    said = []
+    for contrast in gene_sets.contrasts(frames):
+        top = called.filter(pl.col("contrast") == contrast).head(GENE_SETS_NAMED)
+        named = "; ".join(
+            f"{breakable(row['gene_set'])} ({'lower' if row['nes'] < 0 else 'higher'},"
+            f" normalised score {number(row['nes'], 2)})"
+            for row in top.to_dicts()
+        )
+        if named:
+            said.append(f"{escape(top['contrast_title'][0])}: {named}.")
+    return f"<p>Gene sets that moved together most clearly. {' '.join(said)}</p>"
 
 
 def _checks(frames: Frames) -> str:
@@ -187,10 +197,9 @@ def _result_tiles(frames: Frames) -> list[str]:
             value = p_value_in_words(test["p_value"]).partition(" (")[0]
             tiles.append(_tile(value, label, href="primary_result"))
     tiles += [] if frame is not None else _comparison_tiles(frames)
-    expression = frames.get("results.treatment_effect_on_expression")
-    if expression is not None and not expression.is_empty():
-        label = f"genes at FDR {FALSE_DISCOVERY_RATE_SAID}"
-        tiles.append(_tile(integer(called(expression).height), label, href="expression"))
+    for part in contrasts(frames) if "results.differential_expression" in frames else []:
+        label = f"genes at FDR {FALSE_DISCOVERY_RATE_SAID}, {part['contrast'][0]}"
+        tiles.append(_tile(integer(called(part).height), label, href="expression"))
     return tiles
 
 
@@ -228,6 +237,8 @@ SECTION = Section(
         "reports.participant_flow",
         "reports.top_gene_sets",
         "results.primary_endpoint",
-        "results.treatment_effect_on_expression",
+        "results.differential_expression",
+        "results.enriched_gene_sets",
+        "meta.expression_contrast",
     ),
 )

@@ -2,5 +2,6 @@
 
 from tasks.simulation.assumptions import Assumptions, read_assumptions
 from tasks.simulation.delivery import Summary, simulate
+from tasks.simulation.frames import SimulatedFrames, simulated_frames
 
-__all__ = ["Assumptions", "Summary", "read_assumptions", "simulate"]
+__all__ = ["Assumptions", "SimulatedFrames", "Summary", "read_assumptions", "simulate", "simulated_frames"]

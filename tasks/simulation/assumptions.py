@@ -145,12 +145,28 @@ class DateTypo(_Record):
     typed_year: int
 
 
+class SwappedLibraries(_Record):
+    """Two tubes of one tissue and visit, exchanged before sequencing; `other` has the sex of `subject`."""
+
+    subject: Subject
+    other: Subject
+    visit: str
+    is_lesional: bool
+
+    @model_validator(mode="after")
+    def _names_two_people(self) -> Self:
+        if self.other == self.subject:
+            raise ValueError(f"other: {self.other}: must differ from subject")
+        return self
+
+
 class Flaws(_Record):
     """The errors planted at fixed places, so that a reader can look for each of them."""
 
     visit_out_of_window: VisitOutOfWindow
     mistyped_score: MistypedScore
     failed_library: FailedLibrary
+    swapped_libraries: SwappedLibraries
     sex_mismatch: SexMismatch
     duplicated_row: DuplicatedRow
     bsa_over_limit: BsaOverLimit
@@ -204,6 +220,7 @@ class Assumptions(_Record):
             ("visit_out_of_window", planted.visit_out_of_window.visit),
             ("mistyped_score", planted.mistyped_score.visit),
             ("failed_library", planted.failed_library.visit),
+            ("swapped_libraries", planted.swapped_libraries.visit),
             ("duplicated_row", planted.duplicated_row.visit),
         ):
             if visit not in names:
@@ -219,7 +236,30 @@ class Assumptions(_Record):
                 f"flaws.mistyped_score.visit: {planted.mistyped_score.visit!r}:"
                 f" the primary endpoint rests on it; allowed: {', '.join(names[1:-1])}"
             )
+        swapped, failed = planted.swapped_libraries, planted.failed_library
+        if swapped.visit not in (names[0], names[-1]):
+            raise ValueError(
+                f"flaws.swapped_libraries.visit: {swapped.visit!r}:"
+                f" biopsies are taken at {names[0]} and {names[-1]}"
+            )
+        for subject in (swapped.subject, swapped.other):
+            if subject in {planted.sex_mismatch.subject, failed.subject}:
+                raise ValueError(
+                    f"flaws.swapped_libraries: subject {subject}: must not carry a flaw of samples already"
+                )
         return self
+
+    def without_effects(self) -> Assumptions:
+        """Return the null study: no gene differs in lesions, none changes on treatment or with the score.
+
+        Modules stay correlated and patients stay recognisable, so that what finds something is wrong.
+        """
+        modules = {
+            name: module.model_copy(update={"lesion": 0.0, "fall": 0.0, "fall_sd": 0.0})
+            for name, module in self.module.items()
+        }
+        expression = self.expression.model_copy(update={"lesion_genes_fraction": 0.0})
+        return self.model_copy(update={"module": modules, "expression": expression})
 
     def is_calibrated(self, *, seed: int, patients: int) -> bool:
         return (seed, patients) == (self.calibrated.seed, self.calibrated.patients)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,7 +89,16 @@ def enrol(
             )
         )
         first_dose += dt.timedelta(days=int(rng.integers(*trial.days_between_enrolments, endpoint=True)))
-    return tuple(subjects)
+    return _alike_where_swapped(assumptions, subjects)
+
+
+def _alike_where_swapped(assumptions: Assumptions, subjects: Sequence[Subject]) -> tuple[Subject, ...]:
+    """Give the patients with exchanged libraries one sex, so that the exchange does not show in it."""
+    swapped = assumptions.flaws.swapped_libraries
+    sex = subjects[swapped.subject - 1].sex
+    return tuple(
+        replace(subject, sex=sex) if subject.number == swapped.other else subject for subject in subjects
+    )
 
 
 def _whole(value: float, low: int, high: int) -> int:
@@ -98,7 +107,8 @@ def _whole(value: float, low: int, high: int) -> int:
 
 def _largest_planted(assumptions: Assumptions) -> int:
     flaws = assumptions.flaws
-    return max(int(getattr(flaws, name).subject) for name in type(flaws).model_fields)
+    subjects = [int(getattr(flaws, name).subject) for name in type(flaws).model_fields]
+    return max(*subjects, flaws.swapped_libraries.other)
 
 
 def _visit_dates(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tasks.simulation.cohort import Subject
 
 FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 LIBRARIES_PER_BATCH = 24
 PLACEHOLDER_LOADING = (0.5, 1.1)
@@ -156,6 +157,21 @@ def plan_libraries(
     return tuple(libraries), pl.DataFrame(falls)
 
 
+def as_sequenced(assumptions: Assumptions, libraries: Sequence[Library]) -> tuple[Library, ...]:
+    """Return the libraries as they were sequenced: two tubes bear each other's name."""
+    swapped = assumptions.flaws.swapped_libraries
+    places = {
+        library.subject.number: place
+        for place, library in enumerate(libraries)
+        if (library.visit, library.is_lesional) == (swapped.visit, swapped.is_lesional)
+    }
+    one, other = places[swapped.subject], places[swapped.other]
+    sequenced = list(libraries)
+    sequenced[one] = replace(libraries[one], sample_id=libraries[other].sample_id)
+    sequenced[other] = replace(libraries[other], sample_id=libraries[one].sample_id)
+    return tuple(sequenced)
+
+
 def _factor(module: Module, rng: np.random.Generator, *, is_lesional: bool, fall: float) -> float:
     noise = float(rng.normal(0, module.sample_sd * np.sqrt(0.75)))
     return noise + (module.lesion * (1 - fall) if is_lesional else 0.0)
@@ -192,6 +208,19 @@ def count_libraries(
     seed: Sequence[int],
 ) -> Iterator[tuple[Library, pl.DataFrame]]:
     """Yield each library's ReadsPerGene table, one at a time, so that memory does not grow with the trial."""
+    gene_ids = transcriptome.genes["gene_id"]
+    for library, sense, rng in draw_reads(assumptions, transcriptome, libraries, seed=seed):
+        yield library, _reads_per_gene(assumptions, gene_ids, sense, rng)
+
+
+def draw_reads(
+    assumptions: Assumptions,
+    transcriptome: Transcriptome,
+    libraries: Sequence[Library],
+    *,
+    seed: Sequence[int],
+) -> Iterator[tuple[Library, IntArray, np.random.Generator]]:
+    """Yield each library with its reads on genes and the stream of random numbers they came from."""
     settings = assumptions.expression
     genes = transcriptome.genes
     level = genes["mean_log2"].to_numpy()
@@ -200,7 +229,6 @@ def count_libraries(
         name: (genes["module"] == name).fill_null(value=False).to_numpy() for name in assumptions.module
     }
     sex = genes["expressed_in_sex"].fill_null("").to_numpy()
-    gene_ids = genes["gene_id"]
     for library in libraries:
         subject = library.subject
         patient = np.random.default_rng([*seed, 1, subject.number]).normal(0, 1, len(level))
@@ -217,13 +245,13 @@ def count_libraries(
         rng = np.random.default_rng([*seed, 3, subject.number, place])
         shape = 1 / (dispersion * transcriptome.dispersion_factor)
         sense = rng.poisson(rng.gamma(shape, mean / shape))
-        yield library, _reads_per_gene(assumptions, gene_ids, sense, rng)
+        yield library, sense, rng
 
 
 def _reads_per_gene(
     assumptions: Assumptions,
     gene_ids: pl.Series,
-    sense: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    sense: IntArray,
     rng: np.random.Generator,
 ) -> pl.DataFrame:
     """Return STAR's table of a reverse-stranded library: the last column holds the sense reads."""

@@ -9,14 +9,25 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tasks.omics.differential_expression import DifferentialExpressionParameters, differential_expression
 from tasks.omics.enriched_gene_sets import EnrichedGeneSetsParameters, enriched_gene_sets
-from tasks.omics.treatment_effect_on_expression import (
-    TreatmentEffectOnExpressionParameters,
-    treatment_effect_on_expression,
-)
 
 pytestmark = pytest.mark.acceptance
 GOLDEN = Path(__file__).parent / "golden_deseq2"
+DECLARED = {
+    "protected_genes": ["IFNG", "CXCL9"],
+    "designs": [{"id": "synovium", "formula": "~ usubjid + visit"}],
+    "contrasts": [
+        {
+            "id": "treatment",
+            "title": "Six months of therapy against baseline",
+            "design": "synovium",
+            "variable": "visit",
+            "level": "6 mo tDMARD",
+            "reference": "Baseline",
+        }
+    ],
+}
 HOUSE_SETS = Path(__file__).parents[2] / "tasks" / "omics" / "interferon.gmt"
 
 
@@ -55,29 +66,32 @@ def _gene_set(collection, gmt):
 
 
 @pytest.fixture(scope="module")
-def effect(test_data):
+def frames(test_data):
     folder = test_data / "gse97165_ra_synovium"
     expression = _expression(folder / "GSE97165_GEO_count_matrix.txt.gz")
     feature = expression.select("feature_id").unique().with_columns(symbol="feature_id")
-    return treatment_effect_on_expression(
-        expression,
-        _sample(folder / "meta_treatment_GSE97165.txt"),
-        feature,
-        parameters=TreatmentEffectOnExpressionParameters(
-            reference_visit="Baseline", contrast_visit="6 mo tDMARD", protected_genes=("IFNG", "CXCL9")
-        ),
-    )
+    return expression, _sample(folder / "meta_treatment_GSE97165.txt"), feature
+
+
+def _run(frames, **parameters):
+    given = DifferentialExpressionParameters.model_validate({"expression": DECLARED, **parameters})
+    return differential_expression(*frames, parameters=given)
 
 
 @pytest.fixture(scope="module")
-def enrichment(effect, test_data):
+def effect(frames):
+    return _run(frames, outlier_rules=[])
+
+
+@pytest.fixture(scope="module")
+def enrichment(effect, frames, test_data):
     gene_set = pl.concat(
         [
             _gene_set("hallmark", test_data / "genesets" / "h.all.v7.4.symbols.gmt"),
             _gene_set("interferon", HOUSE_SETS),
         ]
     )
-    return enriched_gene_sets(effect, gene_set, parameters=EnrichedGeneSetsParameters(min_size=5))
+    return enriched_gene_sets(effect, gene_set, frames[2], parameters=EnrichedGeneSetsParameters(min_size=5))
 
 
 def test_all_nineteen_pairs_take_part(effect):
@@ -85,31 +99,42 @@ def test_all_nineteen_pairs_take_part(effect):
     assert effect.height == effect["feature_id"].n_unique() == 25227
 
 
-def test_nearly_every_expressed_gene_is_tested(effect):
+def test_every_expressed_gene_is_tested_and_the_protected_one_beside_them(effect):
     status = dict(effect["status"].value_counts().iter_rows())
-    assert status["tested"] + status.get("independent_filtering", 0) + status["not_converged"] == 17473
-    assert status["not_converged"] <= 5
+    assert status == {"tested": 17473, "filtered_low_count": 7631, "all_zero": 123}
 
 
 def test_agrees_with_deseq2_gene_by_gene(effect):
     golden = pl.read_csv(GOLDEN / "genes.csv").join(effect, left_on="symbol", right_on="feature_id")
-    fitted = golden.filter(pl.col("wald_statistic").is_not_null())
+    fitted = golden.filter(pl.col("status") == "tested")
     assert fitted.height >= 300
-    np.testing.assert_allclose(fitted["base_mean"], fitted["baseMean"], rtol=1e-5)
-    # The two stop at other points of flat dispersion likelihoods, R up to a tenth short of the maximum.
-    assert np.corrcoef(fitted["log2_fold_change"], fitted["log2FoldChange"])[0, 1] > 0.9999
+    np.testing.assert_allclose(fitted["base_mean"], fitted["baseMean"], rtol=1e-8)
     difference = (fitted["log2_fold_change"] - fitted["log2FoldChange"]).abs()
     assert difference.median() < 1e-4
-    assert difference.max() < 0.05
-    assert np.corrcoef(fitted["wald_statistic"], fitted["stat"])[0, 1] > 0.999
-    assert np.median(np.abs(np.log(fitted["dispersion"] / fitted["dispersion_right"]))) < 0.02
+    assert (difference / fitted["lfcSE"]).quantile(0.99) < 0.01
+    # R's iterations end short of the optimum for a few genes without a read in half of the libraries. One of
+    # them is among these: a numerical optimiser on the same likelihood and dispersion gives 1.3863.
+    far = fitted.filter(difference > 0.05).select("symbol", "log2_fold_change").rows()
+    assert [(symbol, round(value, 4)) for symbol, value in far] == [("CDRT4", 1.3863)]
+    assert np.corrcoef(fitted["statistic"], fitted["stat"])[0, 1] > 0.9999
+    assert np.median(np.abs(np.log(fitted["dispersion"] / fitted["dispersion_right"]))) < 0.01
 
 
 def test_calls_the_genes_that_deseq2_calls(effect):
     theirs = set((GOLDEN / "called.txt").read_text(encoding="utf-8").split())
     ours = set(effect.filter(pl.col("p_adjusted") < 0.05)["feature_id"])
-    # .993 when written; PyDESeq2 with its own trend reaches .991.
+    # .992 when written; PyDESeq2 reaches .981.
     assert len(ours & theirs) / len(ours | theirs) > 0.985
+
+
+def test_the_outlier_rule_sets_aside_few_genes_and_moves_no_other_p_value(frames, effect):
+    ruled = _run(frames)
+    outlier = ruled.filter(pl.col("status") == "outlier")
+    # Per gene the rule errs with the chance of Cook's limit, one in a hundred at most.
+    assert 0 < outlier.height < 0.01 * 17473
+    assert set(outlier["outlier_sample"]) <= set(frames[1]["sample_id"])
+    kept = ruled["p_value"].is_not_null()
+    assert ruled.filter(kept)["p_value"].equals(effect.filter(kept)["p_value"])
 
 
 def test_interferon_gamma_is_kept_and_falls(effect):

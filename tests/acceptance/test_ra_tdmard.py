@@ -53,10 +53,44 @@ def test_the_interferon_gamma_response_falls_after_treatment(ask) -> None:
     assert "CXCL10" in sets["leading_edge"] or "CXCL9" in sets["leading_edge"]
 
 
-def test_interferon_gamma_itself_is_tested_and_falls(ask) -> None:
-    gene = ask("select * from results.treatment_effect_on_expression where symbol = 'IFNG'").row(
-        0, named=True
+def test_what_only_one_interferon_moves_is_told_apart(ask) -> None:
+    sets = ask(
+        "select gene_set, size_in_collection, nes, p_value from results.enriched_gene_sets"
+        " where gene_set like 'INTERFERON_%_NOT_%' order by gene_set"
     )
+    # The hallmark sets have 97 and 200 genes and share 73.
+    assert dict(sets.select("gene_set", "size_in_collection").iter_rows()) == {
+        "INTERFERON_ALPHA_NOT_GAMMA": 24,
+        "INTERFERON_GAMMA_NOT_ALPHA": 127,
+    }
+    alpha, gamma = sets["nes"]
+    assert gamma < alpha < 0
+
+
+def test_hallmark_genes_are_found_under_the_names_of_2016(ask) -> None:
+    (row,) = ask(
+        "select sum(n_renamed) as n_renamed, sum(size_measured) / sum(size_in_collection) as found"
+        " from results.enriched_gene_sets where collection = 'hallmark'"
+    ).to_dicts()
+    assert row["n_renamed"] > 50
+    assert row["found"] > 0.97
+
+
+def test_regulators_and_paired_scores_agree_on_type_two_interferon(ask) -> None:
+    (activity,) = ask("select * from results.regulator_activity where regulator = 'STAT1'").to_dicts()
+    assert (activity["direction"], activity["status"]) == ("lower", "tested")
+    changes = ask(
+        "select * from results.signature_changes"
+        " where gene_set in ('INTERFERON_GAMMA_NOT_ALPHA', 'STAT1') order by scorer"
+    )
+    assert changes["scorer"].to_list() == ["gsva", "mean_z", "ssgsea", "ulm"]
+    assert set(changes["n_subjects"]) == {19}
+    assert (changes["hodges_lehmann"] < 0).all()
+    assert (changes["p_adjusted"] < 0.05).all()
+
+
+def test_interferon_gamma_itself_is_tested_and_falls(ask) -> None:
+    gene = ask("select * from results.differential_expression where symbol = 'IFNG'").row(0, named=True)
     assert gene["status"] == "tested"
     assert gene["is_protected"]
     assert gene["log2_fold_change"] < -2

@@ -19,6 +19,13 @@ from tasks.analyses import ANALYSES, GATHERING, switched_on
 from tasks.scaffold import TEMPLATE, make_study
 from tasks.stage import STAGE_SCHEMAS
 from warehouse.corrections import Correction
+from warehouse.expression_plan import (
+    ExcludedSample,
+    Expression,
+    ExpressionContrast,
+    ExpressionDesign,
+    GeneSetDifference,
+)
 from warehouse.meta import study_tables
 from warehouse.study import (
     AeQuery,
@@ -56,11 +63,23 @@ RECORDS: tuple[type[BaseModel], ...] = (
     IntercurrentEvent,
     Family,
     Source,
+    Expression,
+    ExcludedSample,
+    ExpressionDesign,
+    ExpressionContrast,
+    GeneSetDifference,
 )
 KEYS = [(record, key) for record in RECORDS for key in record.model_fields]
 # The gathering analyses follow by themselves: a study has no section for them.
 SWITCHABLE = [analysis for analysis in ANALYSES if analysis not in GATHERING]
-PARAMETERS = [(analysis, key) for analysis in SWITCHABLE for key in analysis.parameters.model_fields]
+# Put in from [expression]: a study does not write it below an analysis.
+DECLARED_ELSEWHERE = {"expression"}
+PARAMETERS = [
+    (analysis, key)
+    for analysis in SWITCHABLE
+    for key in analysis.parameters.model_fields
+    if key not in DECLARED_ELSEWHERE
+]
 
 
 OPTIONAL = "### Columns read where you have them"
@@ -114,6 +133,11 @@ def test_every_key_of_study_toml_is_documented(record, key):
         Estimand: "### `[[estimands]]`",
         IntercurrentEvent: "### `[[estimands]]`",
         Family: "### `[families.<name>]`",
+        Expression: "### `[expression]`",
+        ExcludedSample: "### `[expression]`",
+        ExpressionDesign: "### `[[expression.designs]]`",
+        ExpressionContrast: "### `[[expression.contrasts]]`",
+        GeneSetDifference: "### `[expression]`",
     }.get(record, "### `[design]`")
     assert f"`{key}`" in section(title)
 
@@ -121,10 +145,13 @@ def test_every_key_of_study_toml_is_documented(record, key):
 @pytest.mark.parametrize(("record", "key"), KEYS, ids=[f"{record.__name__}.{key}" for record, key in KEYS])
 def test_every_key_of_study_toml_is_in_the_template(record, key):
     # `columns` and the lists of the design are sections of their own there; events are written in a line.
-    if key in ("columns", "arms", "visits", "scores", "ae_queries"):
+    if key in ("columns", "arms", "visits", "scores", "ae_queries") or (
+        record is Expression and key in ("designs", "contrasts", "gene_set_differences")
+    ):
         shown = rf"^(# )?\[.*\b{key}\]+$"
     else:
-        shown = rf"\b{key} = " if record is IntercurrentEvent else rf"^(# )?{key} = "
+        is_inline = record in {IntercurrentEvent, ExcludedSample}
+        shown = rf"\b{key} = " if is_inline else rf"^(# )?{key} = "
     assert re.search(shown, TEMPLATE_TOML, flags=re.MULTILINE), record
 
 
@@ -145,14 +172,28 @@ def test_every_parameter_of_an_analysis_is_documented_and_in_the_template(analys
     assert re.search(rf"^(# )?{key} = ", shown, flags=re.MULTILINE)
 
 
+def everything_switched_on() -> dict[str, Any]:
+    """Return the template with every optional line taken as it would be without its mark."""
+    optional = r"^# (?=\[\[?(?:analyses|design|expression)\b|\w+ = )"
+    return tomllib.loads(re.sub(optional, "", TEMPLATE_TOML, flags=re.MULTILINE))
+
+
+def test_the_template_of_expression_is_sound():
+    declared = Expression.model_validate(everything_switched_on()["expression"])
+    shown = Expression.model_fields
+    assert declared.min_library_pct == shown["min_library_pct"].default
+    assert declared.min_count == shown["min_count"].default
+    assert all((declared.designs, declared.contrasts, declared.gene_set_differences))
+
+
 def test_the_defaults_in_the_template_are_those_of_the_analyses():
-    switched_on = re.sub(r"^# (?=\[\[?(?:analyses|design)\.|\w+ = )", "", TEMPLATE_TOML, flags=re.MULTILINE)
-    analyses: dict[str, Any] = tomllib.loads(switched_on)["analyses"]
+    analyses = everything_switched_on()["analyses"]
     for analysis in SWITCHABLE:
         for key, field in analysis.parameters.model_fields.items():
             default = field.get_default(call_default_factory=True, validated_data={})
             # Examples, for there is no default that says something.
-            if field.is_required() or default is None or key in ("primary", "protected_genes"):
+            is_example = field.is_required() or default is None or key == "primary"
+            if is_example or key in DECLARED_ELSEWHERE:
                 continue
             shown = analyses[analysis.name][key]
             assert (tuple(shown) if isinstance(shown, list) else shown) == default, key

@@ -135,6 +135,22 @@ class TestFirstRun:
                 "source_row": 2,
             },
             {
+                "correction_id": "BE-001",
+                "old_value": "NLSIM004_N_W12",
+                "new_value": None,
+                "status": "proposed",
+                "source_file": "omics/sample_sheet.csv",
+                "source_row": 17,
+            },
+            {
+                "correction_id": "BE-002",
+                "old_value": "NLSIM005_N_W12",
+                "new_value": None,
+                "status": "proposed",
+                "source_file": "omics/sample_sheet.csv",
+                "source_row": 21,
+            },
+            {
                 "correction_id": "QS-001",
                 "old_value": "33",
                 "new_value": None,
@@ -365,14 +381,16 @@ class TestSecondRun:
     def test_an_analysis_switched_off_disappears(
         self, run: Any, rows: Any, study: Path, simulated: Path, edit: Any
     ) -> None:
-        edit(study / "study.toml", r"^\[analyses\.enriched_gene_sets\]\n[^\[]*", "")
+        for name in ("enriched_gene_sets", "gene_set_clusters"):
+            edit(study / "study.toml", rf"^\[analyses\.{name}\]\n[^\[]*", "")
         done = run(study, simulated)
-        assert changed_tables(done) == {"results.enriched_gene_sets", "reports.top_gene_sets"}
+        gone = {"results.enriched_gene_sets", "results.gene_set_clusters", "reports.top_gene_sets"}
+        assert changed_tables(done) == gone
         left = rows(
             "select schema_name || '.' || table_name as name from duckdb_tables()"
             " where database_name = 'lake'"
         )
-        assert not {"results.enriched_gene_sets", "reports.top_gene_sets"} & {row["name"] for row in left}
+        assert not gone & {row["name"] for row in left}
         assert rows("select count(*) > 0 as answers from results.enriched_gene_sets", 3) == [
             {"answers": True}
         ]

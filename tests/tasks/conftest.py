@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -102,7 +103,7 @@ FALLING = ((7.0, 9, 5, 10, 8, 7, 9, 7, 9, 5, 8, 10), (5.0, 6, 4, 8, 5, 6, 7, 5, 
 WEEK_12 = (3.0, 4, 1, 7, 3, 5, 4, 2, 6, 3, 5, 1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_trial():
     return Trial
 
@@ -123,7 +124,7 @@ def steady(falling):
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def estimand():
     def declare(**changes):
         return {
@@ -395,3 +396,154 @@ def clinical_frames():
         }
 
     return analysed
+
+
+class Biopsies:
+    """Four biopsies of twelve participants: a lesion and skin without one, before and after.
+
+    Genes 0-39 stand `lesion` log2 higher in the lesion and come back by each participant's `share`; genes
+    40-59 stand as much lower and stay; IFNG hardly has a read; the others do not differ. The signature SPOT
+    follows the first, FLAT nothing.
+    """
+
+    GENES = 400
+    UP, DOWN = range(40), range(40, 60)
+    LESION, SKIN = "LESIONAL", "NON-LESIONAL"
+
+    def __init__(self, share, *, lesion=2.0, seed=1):
+        self.subjects = [f"A{number:02}" for number in range(1, len(share) + 1)]
+        self.share = np.array(share)
+        self.lesion = lesion
+        self.random = np.random.default_rng(seed)
+        self.sample = pl.DataFrame(
+            [
+                {
+                    "sample_id": f"{subject}_{tissue[0]}_{visit[0]}",
+                    "usubjid": subject,
+                    "tissue": tissue,
+                    "visit": visit,
+                }
+                for subject in self.subjects
+                for tissue in (self.LESION, self.SKIN)
+                for visit in ("BASELINE", "WEEK 12")
+            ]
+        )
+        self.height = np.array(
+            [
+                (tissue == self.LESION)
+                * (1 - (visit == "WEEK 12") * self.share[self.subjects.index(subject)])
+                for subject, tissue, visit in self.sample.select("usubjid", "tissue", "visit").iter_rows()
+            ]
+        )
+        self.feature = pl.DataFrame(
+            {
+                "feature_id": [f"F{number:03}" for number in range(self.GENES)],
+                "symbol": [f"GENE{number}" for number in range(self.GENES - 1)] + ["IFNG"],
+                "ensembl_id": [f"ENSG{number:011}" for number in range(self.GENES)],
+            }
+        )
+        self.expression = self._counts()
+
+    def _counts(self):
+        level = self.random.uniform(6, 11, self.GENES)[:, np.newaxis] + np.zeros(self.sample.height)
+        level[list(self.UP)] += self.lesion * self.height
+        # What is lower in the lesion stays so.
+        is_lesion = (self.sample["tissue"] == self.LESION).to_numpy()
+        level[list(self.DOWN)] -= self.lesion * is_lesion
+        level[-1] = -1.0
+        patient = np.repeat(self.random.normal(0, 0.2, (self.GENES, len(self.subjects))), 4, axis=1)
+        shape = 1 / 0.02
+        count = self.random.poisson(self.random.gamma(shape, np.exp2(level + patient) / shape))
+        return pl.DataFrame(
+            {
+                "feature_id": np.repeat(self.feature["feature_id"].to_numpy(), self.sample.height),
+                "sample_id": np.tile(self.sample["sample_id"].to_numpy(), self.GENES),
+                "count": count.ravel(),
+            }
+        )
+
+    @property
+    def scores(self):
+        rows = self.sample.select("sample_id", "usubjid", "visit", "tissue")
+        noise = np.random.default_rng(7)
+        of_spot = self.lesion * self.height + noise.normal(0, 0.1, rows.height)
+        return pl.concat(
+            rows.with_columns(
+                collection=pl.lit("own"),
+                gene_set=pl.lit(name),
+                scorer=pl.lit("mean_z"),
+                score=pl.Series(values),
+                size_in_collection=pl.lit(40),
+                size_scored=pl.lit(40),
+                method=pl.lit("mean of z"),
+            )
+            for name, values in (("SPOT", of_spot), ("FLAT", noise.normal(0, 1, rows.height)))
+        )
+
+    @property
+    def effect(self):
+        """What differential expression says of the disease and of what is left."""
+        number = np.arange(self.GENES)
+        sign = np.where(number < self.UP.stop, 1, np.where(number < self.DOWN.stop, -1, 0))
+        left = np.where(number < self.UP.stop, 1 - self.share.mean(), 1.0)
+        return pl.concat(
+            self.feature.with_columns(
+                contrast=pl.lit(contrast),
+                log2_fold_change=pl.Series(self.lesion * sign * of),
+                lfc_se=pl.lit(0.1),
+                p_adjusted=pl.Series(np.where(sign != 0, 1e-6 * (number + 1), 0.8)),
+            )
+            for contrast, of in (("disease", np.ones(self.GENES)), ("residual", left))
+        )
+
+    @property
+    def declared(self):
+        return {
+            "protected_genes": ["IFNG", "GENE0"],
+            "designs": [{"id": "skin", "formula": "~ usubjid + group", "group": ["tissue", "visit"]}],
+            "contrasts": [
+                {
+                    "id": name,
+                    "title": name,
+                    "design": "skin",
+                    "level": f"{self.LESION} {level}",
+                    "reference": reference,
+                }
+                for name, level, reference in (
+                    ("disease", "BASELINE", f"{self.SKIN} BASELINE"),
+                    ("treatment", "WEEK 12", f"{self.LESION} BASELINE"),
+                    ("residual", "WEEK 12", f"{self.SKIN} BASELINE"),
+                )
+            ],
+        }
+
+    @property
+    def omics(self):
+        return self.expression, self.sample, self.feature
+
+    def scored(self, trial_of, *, follows=True, seed=4):
+        """Return a trial whose score falls by each participant's share, or by that of anybody."""
+        random = np.random.default_rng(seed)
+        fall = self.share if follows else random.permutation(self.share)
+        base = random.uniform(20, 40, len(self.subjects))
+        return trial_of(
+            {
+                "Active": [
+                    [start, None, None, start * (1 - part)] for start, part in zip(base, fall, strict=True)
+                ]
+            }
+        )
+
+
+# Shares of the lesion's height that are gone at week 12, no two alike.
+SHARES = (0.1, 0.95, 0.3, 0.8, 0.55, 0.7, 0.2, 0.62, 0.45, 0.88, 0.38, 0.77)
+
+
+@pytest.fixture(scope="session")
+def biopsies():
+    return Biopsies(SHARES)
+
+
+@pytest.fixture(scope="session")
+def make_biopsies():
+    return Biopsies

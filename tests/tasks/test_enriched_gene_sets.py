@@ -6,16 +6,19 @@ import numpy as np
 import polars as pl
 import pytest
 from pydantic import ValidationError
+from scipy.stats import norm
 
 from expectations.judge import judge
 from expectations.suite import find_suites
 from tasks.omics import enriched_gene_sets as module
 from tasks.omics.enriched_gene_sets import ANALYSIS, SCHEMA, EnrichedGeneSetsParameters, enriched_gene_sets
 from warehouse.errors import AnalysisError
+from warehouse.expression_plan import Expression
 
 HOUSE = Path(__file__).parents[2]
 SUITE = find_suites(HOUSE / "expectations")["results.enriched_gene_sets"]
 GENES = 1000
+LEVELS = {"level": "WEEK 12", "reference": "BASELINE"}
 # Rows of the effect, which is in descending order of the statistic.
 SETS = {
     ("pathways", "RISING"): range(25),
@@ -27,16 +30,26 @@ SETS = {
 }
 
 
-def _effect():
+def _effect(contrast="treatment"):
     statistic = np.sort(np.random.default_rng(2).normal(0, 1.5, GENES))[::-1]
     return pl.DataFrame(
         {
+            "contrast": contrast,
+            "contrast_title": f"About {contrast}",
             "feature_id": [f"F{number:04}" for number in range(GENES)],
             "symbol": [f"Gene{number:04}" for number in range(GENES)],
             "base_mean": np.linspace(10, 500, GENES),
-            "wald_statistic": statistic,
+            "statistic": statistic,
+            "p_value": 2 * norm.sf(np.abs(statistic)),
+            "test": "wald",
+            "n_subjects": 12,
+            "n_samples": 24,
         }
     )
+
+
+def _feature(effect):
+    return effect.select("feature_id", "symbol").unique("feature_id", maintain_order=True)
 
 
 def _gene_sets(sets=None):
@@ -54,10 +67,12 @@ def _gene_sets(sets=None):
     )
 
 
-def _run(effect=None, gene_set=None, **changes):
+def _run(effect=None, gene_set=None, feature=None, **changes):
+    effect = _effect() if effect is None else effect
     return enriched_gene_sets(
-        _effect() if effect is None else effect,
+        effect,
         _gene_sets() if gene_set is None else gene_set,
+        _feature(_effect()) if feature is None else feature,
         parameters=EnrichedGeneSetsParameters.model_validate(changes),
     )
 
@@ -78,7 +93,7 @@ def planted():
 
 
 def test_record_and_contract(planted):
-    assert ANALYSIS.reads == ("results.treatment_effect_on_expression", "omics.gene_set")
+    assert ANALYSIS.reads == ("results.differential_expression", "omics.gene_set", "omics.feature")
     assert ANALYSIS.fills == "results.enriched_gene_sets"
     assert dict(planted.schema) == SCHEMA
     assert not _verdict(planted).is_stopped
@@ -109,7 +124,7 @@ def test_leading_edge_runs_from_the_most_extreme_inwards(planted):
 
 
 def test_enrichment_score_is_the_textbook_running_sum(planted):
-    statistic = _effect()["wald_statistic"].to_numpy()
+    statistic = _effect()["statistic"].to_numpy()
     member = np.zeros(GENES, dtype=bool)
     member[list(SETS["pathways", "SCATTERED"])] = True
     hit = np.where(member, np.abs(statistic), 0)
@@ -142,38 +157,101 @@ def test_result_depends_neither_on_the_order_of_rows_nor_on_threads(planted, mon
     shuffled = [frame.sample(fraction=1, shuffle=True, seed=9) for frame in (_effect(), _gene_sets())]
     assert _run(*shuffled).equals(planted)
     prerank = module.gseapy.prerank
-    monkeypatch.setattr(module.gseapy, "prerank", lambda **options: prerank(**options | {"threads": 2}))
-    assert _run().equals(planted)
+    used = []
+    for threads in (1, 3, 4):
+
+        def with_threads(n=threads, **options):
+            used.append(n)
+            return prerank(**options | {"threads": n})
+
+        monkeypatch.setattr(module.gseapy, "prerank", with_threads)
+        assert _run().equals(planted)
+    assert used == [1, 3, 4]
+
+
+def test_another_seed_gives_another_search(planted):
+    other = _of(_run(seed=7), "RISING", "other")
+    first = _of(planted, "RISING", "other")
+    assert other["p_value"] != first["p_value"]
+    # Within the error that each run states of itself, in doublings.
+    assert abs(np.log2(other["p_value"] / first["p_value"])) < 5 * first["log2_error"]
+
+
+def test_each_contrast_is_ranked_and_adjusted_by_itself(planted):
+    opposite = _effect("relapse").with_columns(statistic=-pl.col("statistic"))
+    undirected = _effect("any").with_columns(test=pl.lit("likelihood_ratio"))
+    declared = Expression.model_validate(
+        {
+            "designs": [{"id": "one", "formula": "~ usubjid + visit"}],
+            "contrasts": [
+                {"id": name, "title": name, "design": "one", "variable": "visit"} | LEVELS
+                for name in ("treatment", "relapse")
+            ],
+        }
+    )
+    result = _run(pl.concat([opposite, undirected, _effect()]), expression=declared)
+    assert result["contrast"].unique(maintain_order=True).to_list() == ["treatment", "relapse"]
+    assert result.filter(contrast="treatment").equals(planted)
+    rising = _of(result.filter(contrast="relapse"), "RISING")
+    assert (rising["direction"], rising["contrast_title"]) == ("lower", "About relapse")
+
+
+def test_contrasts_without_a_direction_rank_nothing():
+    with pytest.raises(AnalysisError, match="no contrast has a direction"):
+        _run(_effect().with_columns(test=pl.lit("likelihood_ratio")))
+
+
+def test_declared_differences_are_sets_of_the_collection():
+    difference = {"id": "RISING_ONLY", "genes_of": "RISING_A", "but_not_of": ["RISING_B"]}
+    sets = {("pathways", "RISING_A"): range(40), ("pathways", "RISING_B"): range(20, 60)}
+    result = _run(gene_set=_gene_sets(sets), expression={"gene_set_differences": [difference]})
+    only = _of(result, "RISING_ONLY")
+    assert (only["size_in_collection"], only["size_ranked"]) == (20, 20)
+    assert only["description"] == "Genes of RISING_A that are not in RISING_B"
+    assert set(only["leading_edge"].split(";")) <= {f"Gene{number:04}" for number in range(20)}
+    assert result.height == 3
+
+
+def test_members_are_found_by_other_names_of_a_gene():
+    feature = _feature(_effect()).with_columns(
+        current_symbol=pl.when(pl.col("symbol") == "Gene0001").then(pl.lit("NEW1")),
+        aliases=pl.when(pl.col("symbol") == "Gene0002")
+        .then(pl.lit("OLD2|SHARED"))
+        .when(pl.col("symbol") == "Gene0003")
+        .then(pl.lit("SHARED")),
+    )
+    named = pl.DataFrame({"symbol": ["Gene0000", "NEW1", "Gene0001", "OLD2", "SHARED", "NOBODY"]})
+    gene_set = named.with_columns(collection=pl.lit("c"), gene_set=pl.lit("s"), description=pl.lit("d"))
+    row = _run(gene_set=gene_set, feature=feature, min_size=2).row(0, named=True)
+    # NEW1 and Gene0001 are one gene, and SHARED may be either of two.
+    assert (row["size_in_collection"], row["size_measured"], row["size_ranked"]) == (5, 3, 3)
+    assert (row["n_renamed"], row["unmatched_symbols"]) == (2, "NOBODY;SHARED")
 
 
 def test_turning_the_ranking_round_turns_the_sign():
-    turned = _run(_effect().with_columns(wald_statistic=-pl.col("wald_statistic")))
+    turned = _run(_effect().with_columns(statistic=-pl.col("statistic")))
     rising = _of(turned, "RISING")
     assert rising["direction"] == "lower"
     assert rising["enrichment_score"] == pytest.approx(-1)
 
 
 def test_ties_are_broken_by_symbol_whatever_the_order():
-    tied = _effect().with_columns(wald_statistic=pl.col("wald_statistic").round(2))
-    assert tied["wald_statistic"].n_unique() < GENES / 2
+    tied = _effect().with_columns(statistic=pl.col("statistic").round(2))
+    assert tied["statistic"].n_unique() < GENES / 2
     one, two = _run(tied), _run(tied.reverse())
     assert one.equals(two)
 
 
 def test_too_many_ties_are_an_error_not_a_panic():
     with pytest.raises(AnalysisError, match="3 distinct statistics among 1000 genes: too many ties"):
-        _run(
-            _effect().with_columns(
-                wald_statistic=pl.col("wald_statistic").sign() * (pl.int_range(pl.len()) % 2)
-            )
-        )
+        _run(_effect().with_columns(statistic=pl.col("statistic").sign() * (pl.int_range(pl.len()) % 2)))
 
 
 def test_a_symbol_of_two_features_counts_once_by_its_higher_base_mean():
     twin = (
         _effect()
         .head(1)
-        .with_columns(feature_id=pl.lit("F9999"), base_mean=pl.lit(1.0), wald_statistic=pl.lit(-9.0))
+        .with_columns(feature_id=pl.lit("F9999"), base_mean=pl.lit(1.0), statistic=pl.lit(-9.0))
     )
     result = _run(pl.concat([_effect(), twin]))
     assert result["n_ranked"][0] == GENES
@@ -182,7 +260,7 @@ def test_a_symbol_of_two_features_counts_once_by_its_higher_base_mean():
 
 def test_genes_without_a_statistic_or_symbol_are_not_ranked():
     effect = _effect().with_columns(
-        wald_statistic=pl.when(pl.col("feature_id") != "F0000").then("wald_statistic"),
+        statistic=pl.when(pl.col("feature_id") != "F0000").then("statistic"),
         symbol=pl.when(pl.col("feature_id") != "F0001").then("symbol"),
     )
     rising = _of(_run(effect), "RISING")
@@ -215,8 +293,8 @@ def test_random_sets_give_uniform_p_values():
 
 
 def test_errors_say_what_is_wrong():
-    with pytest.raises(AnalysisError, match=r"0 gene\(s\) with symbol and statistic: at least 2"):
-        _run(_effect().with_columns(wald_statistic=pl.lit(None, dtype=pl.Float64)))
+    with pytest.raises(AnalysisError, match=r"treatment: 0 gene\(s\) with symbol and test: at least 2"):
+        _run(_effect().with_columns(statistic=pl.lit(None, dtype=pl.Float64)))
     with pytest.raises(AnalysisError, match=r"omics\.gene_set: no rows"):
         _run(gene_set=_gene_sets().head(0))
     with pytest.raises(ValidationError, match="max_size: 5: must be min_size"):
@@ -234,7 +312,8 @@ def test_house_sets_are_well_formed_and_explained():
         assert genes == sorted(set(genes)), name
         assert about
         assert f"| `{name}` | {len(genes)} |" in readme
-    assert readme.count("\n| `") == len(_house_sets())
+    table = readme.partition("| set |")[2].partition("\n\n")[0]
+    assert table.count("\n| `") == len(_house_sets())
 
 
 def test_house_sets_hold_what_the_publications_name():

@@ -18,7 +18,7 @@ from scipy import stats
 from expectations.judge import judge
 from expectations.suite import Suite, load_suite
 from tasks.clinical.primary_endpoint import PrimaryEndpointParameters, primary_endpoint
-from tasks.omics.treatment_effect_on_expression import SCHEMA as EXPRESSION_SCHEMA
+from tasks.omics.differential_expression import SCHEMA as EXPRESSION_SCHEMA
 from tasks.report import wording
 from tasks.report.expression import GRID_COLUMNS, GRID_ROWS, MOST_DOTS, thin
 from tasks.report.page import SECTIONS, TABLES, About, render
@@ -128,7 +128,7 @@ def expression_effects() -> pl.DataFrame:
             "base_mean": base_mean,
             "log2_fold_change": lfc,
             "lfc_se": lfc_se,
-            "wald_statistic": wald,
+            "statistic": wald,
             "p_value": p,
             "p_adjusted": stats.false_discovery_control(p),
             "status": status.tolist(),
@@ -136,18 +136,25 @@ def expression_effects() -> pl.DataFrame:
             "is_low_count": base_mean < 2,
         }
     ).with_columns(
-        reference_visit=pl.lit("Baseline"),
-        contrast_visit=pl.lit("Week 12"),
-        design=pl.lit("~ subject + visit"),
+        contrast=pl.lit("treatment"),
+        contrast_title=pl.lit("Week 12 against baseline"),
+        ensembl_id=pl.lit(None, pl.String),
+        lfc_shrunken=pl.col("log2_fold_change") * 0.9,
+        lfc_shrunken_se=pl.col("lfc_se"),
+        s_value=pl.lit(0.01),
+        reason=pl.when(pl.col("status") != "tested").then(pl.lit("for a reason")),
+        outlier_sample=pl.lit(None, pl.String),
+        test=pl.lit("wald"),
+        design=pl.lit("~ usubjid + visit"),
         n_subjects=pl.lit(11, pl.Int64),
         n_samples=pl.lit(22, pl.Int64),
         dispersion=pl.lit(0.1),
-        excluded_samples=pl.lit("NL010-W0 (subject SIM-NL-010: incomplete pair, no sample at Week 12)"),
-        method=pl.lit("PyDESeq2 0.5.4, negative binomial Wald test, two-sided; Benjamini-Hochberg"),
+        excluded_samples=pl.lit("NL010-W0 (the only sample of subject SIM-NL-010)"),
+        method=pl.lit("negative binomial model, Wald test, two-sided; Benjamini-Hochberg"),
     )
     untested = pl.col("status").is_in(["all_zero", "not_estimable"])
     return frame.with_columns(
-        pl.when(~untested).then(pl.col("log2_fold_change", "lfc_se", "wald_statistic", "p_value")),
+        pl.when(~untested).then(pl.col("log2_fold_change", "lfc_se", "statistic", "p_value")),
         pl.when(pl.col("status") == "tested").then(pl.col("p_adjusted")),
     ).select(pl.col(name).cast(dtype) for name, dtype in EXPRESSION_SCHEMA.items())
 
@@ -181,6 +188,8 @@ def enriched_gene_sets() -> pl.DataFrame:
     nes = np.where(np.arange(len(named)) % 4 == 3, 1, -1) * np.linspace(3.1, 0.7, len(named))
     return pl.DataFrame(
         {
+            "contrast": "treatment",
+            "contrast_title": "Week 12 against baseline",
             "collection": "Hallmark",
             "gene_set": named,
             "description": None,
@@ -418,7 +427,7 @@ def frames() -> dict[str, pl.DataFrame]:
             "adam.adqs": scores,
             "meta.score": pl.DataFrame([score]),
             "results.primary_endpoint": primary_endpoint(scores, parameters=parameters),
-            "results.treatment_effect_on_expression": expression_effects(),
+            "results.differential_expression": expression_effects(),
             "results.enriched_gene_sets": enriched_gene_sets(),
         }
     )
@@ -590,10 +599,7 @@ def test_what_the_study_lacks_is_said_in_a_line(frames: dict[str, pl.DataFrame],
     }
     page = render(clinical, about)
     absent = page[page.index('id="not_in_this_study"') :]
-    assert (
-        "<b>Effect on gene expression</b>: there is no <code>results.treatment_effect_on_expression</code>."
-        in absent
-    )
+    assert "<b>Gene expression</b>: there is no <code>results.differential_expression</code>." in absent
     assert "<b>Gene sets</b>" in absent
     assert '<section id="expression"' not in page
     assert '<section id="primary_result"' in page

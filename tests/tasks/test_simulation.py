@@ -16,7 +16,7 @@ from scipy import stats
 import expectations
 from expectations.judge import judge
 from expectations.suite import check_types, combine, find_suites
-from tasks.simulation import delivery, read_assumptions, simulate
+from tasks.simulation import delivery, read_assumptions, simulate, simulated_frames
 from tasks.simulation.clinical import global_assessment
 from tasks.simulation.cohort import split_total
 from warehouse.errors import SourceError, StudyError
@@ -196,7 +196,9 @@ def test_mistyped_year_is_what_the_correction_mends(any_simulation):
     events = read(any_simulation, "adverse_events")
     assert events.filter(pl.col("STARTDAT").str.ends_with("2032"))["SUBJID"].to_list() == ["001"]
     for correction in tomllib.loads((STUDY / "corrections.toml").read_text())["correction"]:
-        table = read(any_simulation, correction["source"])
+        file = next(any_simulation.glob(f"*/{correction['source']}.csv"))
+        separator = ";" if file.stem == "lesion_scores" else ","
+        table = pl.read_csv(file, separator=separator, infer_schema=False)
         matched = table.filter(*(pl.col(name) == value for name, value in correction["match"].items()))
         assert matched.height == correction["expect"], correction["id"]
 
@@ -218,10 +220,80 @@ def test_failed_library_and_sex_mismatch(any_simulation):
     assert differing == {"006"}
 
 
+def test_exchanged_libraries_hold_each_others_reads_and_the_sheet_does_not_say_so(any_simulation):
+    swapped = read_assumptions(ASSUMPTIONS).flaws.swapped_libraries
+    genes, samples, counts = read_star(any_simulation)
+    truth = pl.read_csv(any_simulation / "truth" / "genes.tsv", separator="\t", infer_schema_length=None)
+    usable = truth["module"].is_null().to_numpy() & (counts.mean(axis=1) > 30)
+    level = np.log2(counts[usable] + 0.5)
+    level -= np.median(level, axis=0)
+    level -= level.mean(axis=1, keepdims=True)
+
+    def alike(one, other):
+        return np.corrcoef(level[:, samples.index(one)], level[:, samples.index(other)])[0, 1]
+
+    first, second = (f"NLSIM{number:03d}" for number in (swapped.subject, swapped.other))
+    for own, other in ((first, second), (second, first)):
+        assert alike(f"{own}_N_W12", f"{other}_N_BL") > alike(f"{own}_N_W12", f"{own}_N_BL")
+    sheet = pl.read_csv(any_simulation / "omics" / "sample_sheet.csv", infer_schema=False)
+    assert (sheet["SAMPLE_ID"].str.slice(5, 3) == sheet["SUBJECT"]).all()
+    # Genes of the sex chromosomes cannot tell: the two have one sex.
+    recorded = dict(read(any_simulation, "demographics").select("SUBJID", "SEX").iter_rows())
+    assert recorded[f"{swapped.subject:03d}"] == recorded[f"{swapped.other:03d}"]
+    assert len(genes) == len(truth)
+
+
+def test_a_null_study_has_the_same_patients_and_no_effect_on_any_gene(tmp_path, large):
+    summary = simulate(ASSUMPTIONS, tmp_path / "null", seed=5, patients=120, genes=600, is_null=True)
+    assert summary.is_null
+    assert "no gene differs" in str(summary)
+    assert "no gene differs" in (tmp_path / "null" / "README.txt").read_text()
+    assert json.loads((tmp_path / "null" / "SIMULATED.json").read_text())["null"] is True
+    null, usual = every_byte(tmp_path / "null"), every_byte(large)
+    clinical = [name for name in usual if name.startswith("clinical/")]
+    assert all(null[name] == usual[name] for name in clinical)
+    for module in ("ifn", "immune"):
+        _, lesion, fall = contrasts(tmp_path / "null", module)
+        # Three standard errors; in the usual study the lesion is 1 and more above.
+        assert abs(lesion.mean()) < 3 * lesion.std(ddof=1) / np.sqrt(lesion.size)
+        assert abs(fall.mean()) < 3 * fall.std(ddof=1) / np.sqrt(fall.size)
+
+
+def test_frames_are_those_of_the_files(smallest):
+    made = simulated_frames(ASSUMPTIONS, seed=99, patients=6, genes=500, has_flaws=True)
+    genes, samples, counts = read_star(smallest)
+    wide = made.expression.pivot(on="sample_id", index="feature_id", values="count")
+    assert wide["feature_id"].to_list() == genes
+    assert np.array_equal(wide.select(samples).to_numpy(), counts)
+    assert made.sample["sample_id"].to_list() == samples
+    totals_of_files = totals(smallest).filter(pl.col("SUBJID") != "005").select("SUBJID", "VISIT", "total")
+    of_frames = made.score.select(
+        SUBJID=pl.col("usubjid").str.slice(-3), VISIT="avisit", of_frame=pl.col("aval").cast(pl.Int64)
+    )
+    both = totals_of_files.join(of_frames, on=["SUBJID", "VISIT"])
+    assert both.height == totals_of_files.height
+    assert (both["total"] == both["of_frame"]).all()
+    last = made.score.filter(pl.col("avisit") == "WEEK 12")
+    assert np.allclose(last["pchg"], 100 * last["chg"] / last["base"])
+
+
+def test_frames_without_flaws_have_no_failed_library_and_none_exchanged():
+    sound = simulated_frames(ASSUMPTIONS, seed=99, patients=6, genes=500)
+    flawed = simulated_frames(ASSUMPTIONS, seed=99, patients=6, genes=500, has_flaws=True)
+    differing = (
+        sound.expression.join(flawed.expression, on=["feature_id", "sample_id"], suffix="_flawed")
+        .filter(pl.col("count") != pl.col("count_flawed"))["sample_id"]
+        .unique()
+    )
+    assert set(differing) == {"NLSIM002_N_W12", "NLSIM004_N_W12", "NLSIM005_N_W12"}
+    library = sound.expression.group_by("sample_id").agg(pl.col("count").sum())
+    assert library["count"].min() > 0.1 * library["count"].median()
+
+
 def test_summary_and_readme_list_every_planted_error(tmp_path):
     summary = run(tmp_path / "data", patients=6)
     readme = (tmp_path / "data" / "README.txt").read_text()
-    assert len(summary.flaws) == len(type(read_assumptions(ASSUMPTIONS).flaws).model_fields) == 7
+    assert len(summary.flaws) == len(type(read_assumptions(ASSUMPTIONS).flaws).model_fields) == 8
     assert all(flaw in readme and flaw in str(summary) for flaw in summary.flaws)
 
 
@@ -455,6 +527,8 @@ def broken_assumptions(folder, old, new):
             'column = "REDNESS"\nmeant',
             "'REDNESS': allowed: ERYTHEMA, INDURATION",
         ),
+        ("other = 5", "other = 4", "other: 4: must differ from subject"),
+        ("other = 5", "other = 6", "swapped_libraries: subject 6: must not carry a flaw of samples already"),
         ("baseline_total = [37, ", "baseline_total = [", "baseline_total: 11 values: one per patient, 12"),
         ("[trial]", "[trial", "not a TOML file"),
     ],
