@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tasks.omics.designs import SUBJECT, contrast_vector, reduced_matrix
-from tasks.omics.tested_genes import SMALLEST_P, ContrastTests
+from tasks.omics.tested_genes import SMALLEST_P, ContrastTests, Effect
 from tasks.stats.deseq.estimability import not_estimable
 from tasks.stats.deseq.likelihood_ratio import likelihood_ratio_test
-from tasks.stats.deseq.model import DeseqFit, fit_deseq
+from tasks.stats.deseq.model import DeseqFit, fit_deseq, with_prior_variance
 from tasks.stats.deseq.paired_outlier import paired_outliers
 from tasks.stats.deseq.shrinkage import apeglm_shrinkage, s_value
 from tasks.stats.deseq.size_factors import median_of_ratios
@@ -35,15 +35,21 @@ _LEAST_SUBJECTS_OF_RULE = 3
 # Up to here the prior of the dispersions rests on few degrees of freedom.
 _FEW_RESIDUAL_DF = 3
 _LEAST_WEIGHT = 1e-10
+# Of the log dispersions: a tenth up or down, as even replicates of one library scatter.
+_LEAST_PRIOR_VARIANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeseqDesign:
-    """A design fitted once for all its contrasts."""
+    """A design fitted once for all its contrasts.
+
+    `unfloored` is the same fit without DESeq2's lower limit of the prior variance.
+    """
 
     matrix: DesignMatrix
     genes: TestedGenes
     fit: DeseqFit
+    unfloored: DeseqFit
     notes: tuple[str, ...]
 
 
@@ -72,7 +78,8 @@ def fitted_design(matrix: DesignMatrix, genes: TestedGenes) -> DeseqDesign:
         notes += (f"prior of the dispersion poorly known with {few} residual degree(s) of freedom",)
     if not matrix.has_subject_effects and len(matrix.subjects) < matrix.sample.height:
         notes += (f"samples of one {SUBJECT} taken as independent: no term of the formula tells them apart",)
-    return DeseqDesign(matrix=matrix, genes=genes, fit=fit, notes=(*notes, *fit.notes))
+    unfloored = with_prior_variance(fit, least=_LEAST_PRIOR_VARIANCE, shapes_trend=genes.shapes)
+    return DeseqDesign(matrix=matrix, genes=genes, fit=fit, unfloored=unfloored, notes=(*notes, *fit.notes))
 
 
 def deseq_contrast(design: DeseqDesign, contrast: ExpressionContrast, rules: Rules) -> ContrastTests:
@@ -100,6 +107,7 @@ def deseq_contrast(design: DeseqDesign, contrast: ExpressionContrast, rules: Rul
     method = [f"negative binomial model by the course of DESeq2, {said}", _dispersions(design.fit)]
     shrunken = shrunken_error = certain = nothing
     cannot: dict[int, str] = {}
+    effect: Effect | None = None
     outlier, rule_said = _cooks(design, rules)
     if direction is not None and wald is not None:
         shrunken, shrunken_error, certain, scale = _shrunken(design, direction, wald)
@@ -110,6 +118,14 @@ def deseq_contrast(design: DeseqDesign, contrast: ExpressionContrast, rules: Rul
             # A library that Cook's distance names stays named.
             outlier = found | outlier
             rule_said = "; ".join(part for part in (rule_said, paired_said) if part)
+            certain_of = wald_test(design.unfloored, direction)
+            effect = Effect(estimate=certain_of.estimate, standard_error=certain_of.standard_error)
+            variance = (
+                ""
+                if design.unfloored.prior is None
+                else f" of prior variance {design.unfloored.prior.variance:.3g}"
+            )
+            method.append(f"q-values by adaptive shrinkage of the effects, dispersions{variance}")
     return ContrastTests(
         test=test,
         estimate=nothing if wald is None else wald.estimate / np.log(2),
@@ -124,6 +140,7 @@ def deseq_contrast(design: DeseqDesign, contrast: ExpressionContrast, rules: Rul
         not_converged=not_converged,
         outlier=outlier,
         is_filtered=True,
+        effect=effect,
         method=(*method, rule_said or "no outlier rule applies", *design.notes),
     )
 

@@ -14,7 +14,7 @@ from tasks.analysis import Analysis, Parameters
 from tasks.omics import deseq_contrasts, voom_contrasts
 from tasks.omics.counts import CountMatrix, count_matrix
 from tasks.omics.designs import SUBJECT, DesignMatrix, design_matrix
-from tasks.omics.tested_genes import ContrastTests, TestedGenes, adjusted, tested_genes
+from tasks.omics.tested_genes import ContrastTests, TestedGenes, adjusted, q_values, tested_genes
 from warehouse.errors import AnalysisError
 from warehouse.expression_plan import Expression
 
@@ -36,6 +36,7 @@ SCHEMA = {
     "statistic": pl.Float64,
     "p_value": pl.Float64,
     "p_adjusted": pl.Float64,
+    "q_value": pl.Float64,
     "lfc_shrunken": pl.Float64,
     "lfc_shrunken_se": pl.Float64,
     "s_value": pl.Float64,
@@ -54,7 +55,7 @@ SCHEMA = {
 }
 # What is said of a gene by its status; an outlier keeps its estimate, so that what was set aside can be seen.
 _ESTIMATE = ("log2_fold_change", "lfc_se")
-_TEST = ("statistic", "p_value", "p_adjusted", "lfc_shrunken", "lfc_shrunken_se", "s_value")
+_TEST = ("statistic", "p_value", "p_adjusted", "q_value", "lfc_shrunken", "lfc_shrunken_se", "s_value")
 
 
 class DifferentialExpressionParameters(Parameters):
@@ -87,8 +88,11 @@ def differential_expression(
     count filter are not fitted, save protected ones, which are, and are marked; since they shape neither size
     factors nor trend nor prior nor the family of the others, protecting a gene moves no other gene's number.
     A protected gene is not lost to independent filtering either, which leaves `p_adjusted` null and `p_value`
-    in place. What a statistician would contest: in a paired design a gene whose effect is one subject's doing
-    gets no p-value, where DESeq2 has no rule at all; `outlier_rules` takes the rule away.
+    in place. `p_adjusted` is DESeq2's, gene for gene; its dispersion prior lets a few more null genes through
+    than the level says. `q_value` does not, and uses the sizes of the effects of all genes besides: read that
+    one where false discoveries are dear. What a statistician would contest: in a paired design a gene whose
+    effect is one subject's doing gets no p-value, where DESeq2 has no rule at all; `outlier_rules` takes the
+    rule away.
     """
     declared = parameters.expression
     if not declared.contrasts:
@@ -162,12 +166,21 @@ def _table(design: _Design, tests: ContrastTests, contrast: ExpressionContrast) 
         alpha=design.parameters.alpha,
         is_filtered=tests.is_filtered,
     )
+    q_value = np.full(p_value.shape, np.nan)
+    if tests.effect is not None:
+        q_value = q_values(
+            tests.effect,
+            p_value,
+            shapes=genes.shapes,
+            is_protected=genes.is_protected[genes.is_fitted],
+        )
     numbers = {
         "log2_fold_change": tests.estimate,
         "lfc_se": tests.standard_error,
         "statistic": tests.statistic,
         "p_value": p_value,
         "p_adjusted": p_adjusted,
+        "q_value": q_value,
         "lfc_shrunken": tests.shrunken,
         "lfc_shrunken_se": tests.shrunken_error,
         "s_value": tests.s_value,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import false_discovery_control
 
+from tasks.stats.deseq.adaptive_shrinkage import adaptive_shrinkage
 from tasks.stats.deseq.independent_filtering import independent_filtering
 from warehouse.errors import AnalysisError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # Below the range of floating-point numbers a p-value is small, not zero.
 SMALLEST_P = float(np.finfo(np.float64).tiny)
+# What all genes together say of one needs others.
+_LEAST_GENES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +50,21 @@ class TestedGenes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """Effects of the fitted genes on any one scale, their errors, and degrees of freedom of the latter."""
+
+    estimate: FloatArray
+    standard_error: FloatArray
+    degrees_of_freedom: FloatArray | float = np.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContrastTests:
     """One contrast of the fitted genes: log2 scale, NaN where there is nothing to say.
 
     `not_estimable` and `outlier` hold, for the genes that are such, the reason and (for outliers) the
     position of the library; those genes have no p-value. `is_filtered` says that the method filters the
-    family by mean count before adjusting.
+    family by mean count before adjusting. `effect`, where the test is of one, is what q-values rest on.
     """
 
     test: str
@@ -68,6 +80,7 @@ class ContrastTests:
     not_converged: dict[int, str]
     outlier: dict[int, tuple[int, str]]
     is_filtered: bool
+    effect: Effect | None
     method: tuple[str, ...]
 
 
@@ -128,3 +141,29 @@ def adjusted(
         is_extra = extra[together]
         result[together[is_extra]] = with_extra[is_extra]
     return np.asarray(np.maximum(result, SMALLEST_P), dtype=np.float64)
+
+
+def q_values(
+    effect: Effect, p_value: FloatArray, *, shapes: BoolArray, is_protected: BoolArray
+) -> FloatArray:
+    """Return the false discovery rates of calling a gene and all that are as certain, by adaptive shrinkage.
+
+    Genes without p-value take no part. A protected gene that fails the count filter joins the others without
+    moving them, as in `adjusted`.
+    """
+    has_p = np.isfinite(p_value)
+    result = _shrunken_q(effect, has_p & shapes)
+    extra = has_p & is_protected & ~shapes
+    if extra.any():
+        result[extra] = _shrunken_q(effect, has_p & (shapes | is_protected))[extra]
+    return result
+
+
+def _shrunken_q(effect: Effect, used: BoolArray) -> FloatArray:
+    if used.sum() < _LEAST_GENES:
+        return np.full(used.shape, np.nan)
+    return adaptive_shrinkage(
+        np.where(used, effect.estimate, np.nan),
+        np.where(used, effect.standard_error, np.nan),
+        degrees_of_freedom=effect.degrees_of_freedom,
+    ).q_value

@@ -121,6 +121,21 @@ def test_without_an_effect_nothing_much_is_called():
     assert (result["p_value"] < 0.05).mean() < 0.1
 
 
+def test_q_values_call_the_planted_genes_and_spare_the_others(planted):
+    assert (planted[: 2 * PLANTED]["q_value"] < 0.05).mean() > 0.9
+    assert (planted[2 * PLANTED :]["q_value"] < 0.05).sum() <= 7
+    nothing = _run(_frames(_counts(fold=1.0)))
+    assert not (nothing["q_value"] < 0.05).any()
+    turned = _run(contrasts=[TREATMENT | {"level": "BASELINE", "reference": "WEEK 12"}])
+    np.testing.assert_allclose(turned["q_value"], planted["q_value"], atol=1e-6)
+
+
+@pytest.mark.parametrize("without", [["visit"], []])
+def test_q_values_are_of_effects_so_a_likelihood_ratio_test_has_none(without):
+    result = _run(contrasts=[TREATMENT | {"without": without}])
+    assert result["q_value"].null_count() == (GENES if without else result["p_value"].null_count())
+
+
 def test_every_delivered_gene_has_one_row_in_order(planted):
     assert planted["feature_id"].to_list() == [f"F{number:04}" for number in range(GENES)]
     assert planted["ensembl_id"][0] == "EF0000"
@@ -458,10 +473,14 @@ def test_parameters_are_checked(parameters):
         _run(parameters=parameters)
 
 
+NOT_TESTED = ("log2_fold_change", "lfc_se", "statistic", "p_value", "p_adjusted", "lfc_shrunken", "s_value")
 BREAKS = {
     "two rows for one gene": lambda frame: pl.concat([frame, frame.head(1)]),
     "a p-value of zero": lambda frame: frame.with_columns(p_value=pl.lit(0.0)),
     "a p-value above one": lambda frame: frame.with_columns(p_adjusted=pl.lit(1.5)),
+    "a q-value of a gene without a test": lambda frame: frame.with_columns(
+        status=pl.lit("not_estimable"), reason=pl.lit("none fits")
+    ).with_columns(pl.lit(None).alias(name) for name in NOT_TESTED),
     "an unknown status": lambda frame: frame.with_columns(status=pl.lit("fine")),
     "a sign that disagrees": lambda frame: frame.with_columns(log2_fold_change=-pl.col("log2_fold_change")),
     "a silent gap": lambda frame: frame.with_columns(p_value=pl.lit(None, dtype=pl.Float64)),

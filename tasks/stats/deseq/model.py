@@ -16,7 +16,7 @@ from tasks.stats.deseq.cooks import (
 )
 from tasks.stats.deseq.dispersion import MIN_DISPERSION, gene_wise_dispersion, map_dispersion
 from tasks.stats.deseq.glm import fit_glm
-from tasks.stats.deseq.prior import LEAST_VARIANCE, DispersionPrior, dispersion_prior
+from tasks.stats.deseq.prior import DispersionPrior, dispersion_prior
 from tasks.stats.deseq.size_factors import median_of_ratios
 from tasks.stats.deseq.strata import Design, analysed_design
 from tasks.stats.deseq.trend import DispersionTrend, dispersion_trend
@@ -127,7 +127,6 @@ def fit_deseq(
     fit_type: Literal["parametric", "local", "mean"] = "parametric",
     min_replicates_for_replace: int = 7,
     shapes_trend: ArrayLike | None = None,
-    least_prior_variance: float = LEAST_VARIANCE,
     threads: int | None = None,
 ) -> DeseqFit:
     """Fit a negative binomial model to the counts of every gene, dispersions shared through trend and prior.
@@ -149,9 +148,6 @@ def fit_deseq(
     shapes_trend : (genes,) array of bool, optional
         Genes with False are fitted with the size factors, trend and prior of the others, so that their being
         there moves no other gene's result.
-    least_prior_variance : float
-        Lower limit of the prior variance of the log dispersions. DESeq2's is too high for genes that scatter
-        little about the trend, and lets a few more null genes through than the level says.
     threads : int, optional
         The result does not depend on it.
 
@@ -176,11 +172,66 @@ def fit_deseq(
         raise ValueError("count: every count is zero: nothing can be fitted")
     setting = _Setting(structure=structure, size_factor=factor, threads=threads)
     present = counts if usable.all() else counts[usable]
-    setting, fitted, notes = _first_fit(
-        present, setting, shaping[usable], kind=fit_type, least_prior_variance=least_prior_variance
-    )
+    setting, fitted, notes = _first_fit(present, setting, shaping[usable], kind=fit_type)
     result = _assembled(counts, usable, setting, fitted, notes)
     return _without_outliers(result, setting, usable, min_replicates_for_replace)
+
+
+def with_prior_variance(
+    fit: DeseqFit,
+    *,
+    least: float,
+    shapes_trend: ArrayLike | None = None,
+    threads: int | None = None,
+) -> DeseqFit:
+    """Return the fit with a lower limit of its prior variance, dispersions and coefficients following.
+
+    DESeq2's limit is too high for genes whose dispersions scatter little about the trend: it lets more null
+    genes through than the level says. The trend and the gene-wise estimates stay, Cook's distances too.
+
+    Parameters
+    ----------
+    fit : DeseqFit
+    least : float
+        Of the variance of the log dispersions about the trend.
+    shapes_trend : (genes,) array of bool, optional
+        As given to `fit_deseq`.
+    threads : int, optional
+        The result does not depend on it.
+    """
+    shaping = _checked_mask(shapes_trend, len(fit.count))
+    usable = np.isfinite(fit.gene_wise_dispersion)
+    if fit.prior is None or fit.trend is None:
+        return fit
+    prior = dispersion_prior(
+        fit.gene_wise_dispersion[shaping & usable],
+        fit.fitted_dispersion[shaping & usable],
+        residual_df=fit.structure.residual_df,
+        min_dispersion=MIN_DISPERSION,
+        least_variance=least,
+    )
+    if prior.variance >= fit.prior.variance:
+        return fit
+    setting = _Setting(
+        structure=fit.structure, size_factor=fit.size_factor, threads=threads, trend=fit.trend, prior=prior
+    )
+    fitted = _estimated(
+        fit.count[usable],
+        fit.base_mean[usable],
+        fit.gene_wise_dispersion[usable],
+        fit.mean[usable],
+        setting,
+    )
+    return replace(
+        fit,
+        prior=prior,
+        dispersion=_rows(fitted.dispersion, usable),
+        is_dispersion_outlier=_flags(fitted.is_dispersion_outlier, usable),
+        coefficient=_rows(fitted.coefficient, usable),
+        mean=_rows(fitted.mean, usable),
+        leverage=_rows(fitted.leverage, usable),
+        converged=_flags(fitted.converged, usable),
+    )
 
 
 def _first_fit(
@@ -189,7 +240,6 @@ def _first_fit(
     shaping: BoolArray,
     *,
     kind: Literal["parametric", "local", "mean"],
-    least_prior_variance: float,
 ) -> tuple[_Setting, _Fitted, tuple[str, ...]]:
     """Estimate dispersions, then trend and prior from the genes that shape them, then all else."""
     base_mean = _base_mean(count, setting.size_factor)
@@ -204,7 +254,6 @@ def _first_fit(
             trend.at(base_mean[shaping]),
             residual_df=setting.structure.residual_df,
             min_dispersion=MIN_DISPERSION,
-            least_variance=least_prior_variance,
         )
         setting = replace(setting, trend=trend, prior=prior)
         notes = (trend.note,) if trend.note else ()
