@@ -191,7 +191,7 @@ def subject_contrast(
     subjects : list of str
         Sorted.
     difference : (k, subjects) array
-        The weighted sum of the means of each subject's cells.
+        The weighted sum of the means of each subject's cells; NaN where one of the subject's values is.
     """
     weights = contrast.level_weights
     if not weights:
@@ -212,13 +212,13 @@ def subject_contrast(
         .filter(pl.col("n_levels") == len(weights))
     )
     subjects = cells["subject"].unique().sort().to_list()
-    place = {name: number for number, name in enumerate(subjects)}
-    mixing = np.zeros((sample.height, len(subjects)))
-    for position, name, level, n in cells.select("position", "subject", "level", "n").iter_rows():
-        mixing[position, place[name]] = weights[level] / n
-    used = cells["position"].to_numpy()
-    # Samples that take no part may hold NaN, which a weight of zero would spread.
-    return subjects, np.asarray(values[:, used] @ mixing[used], dtype=np.float64)
+    difference = np.empty((len(values), len(subjects)))
+    # Subject by subject: in one product a missing value would spread to everybody.
+    for number, subject_name in enumerate(subjects):
+        own = cells.filter(subject=subject_name)
+        share = [weights[level] / n for level, n in own.select("level", "n").iter_rows()]
+        difference[:, number] = values[:, own["position"].to_numpy()] @ np.array(share)
+    return subjects, difference
 
 
 def _column_of(matrix: DesignMatrix, contrast: ExpressionContrast, level: str) -> int:

@@ -347,6 +347,8 @@ def test_a_subject_without_one_of_the_cells_has_no_contrast_and_its_gaps_spread_
     subjects, difference = subject_contrast(sample, TREATMENT, values)
     assert subjects == ["S1", "S3"]
     np.testing.assert_array_equal(difference, [[0, 0]])
+    values[0, sample["sample_id"].to_list().index("3LB")] = np.nan
+    np.testing.assert_array_equal(subject_contrast(sample, TREATMENT, values)[1], [[0, np.nan]])
     nobody = sample.filter(pl.col("usubjid") == "S2")
     assert subject_contrast(nobody, TREATMENT, values[:, :3])[1].shape == (1, 0)
 
