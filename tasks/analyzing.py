@@ -53,7 +53,7 @@ def run_analysis(stage: Stage, one: SwitchedOn) -> bool:
     inputs = inputs_of(tables, suite, stage.content)
     for name in sorted(inputs):
         provide(stage, name)
-    frames = [stage.connection.sql(f"from {name}").pl() if name in inputs else None for name in tables]
+    frames = [stage.frame(name) if name in inputs else None for name in tables]
     log.info("%s: started", analysis.name)
     try:
         result: pl.DataFrame = analysis.function(*frames, parameters=one.parameters)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     import duckdb
+    import polars as pl
 
     from expectations.suite import Suite
     from warehouse.study import Study
@@ -83,6 +84,7 @@ class Stage:
         self.are_suites_checked = False
         self.content: dict[str, str] = {}
         self.provided: set[str] = set()
+        self._frames: dict[tuple[str, str], pl.DataFrame] = {}
         self.ledgers: dict[str, list[dict[str, object]]] = defaultdict(list)
         self.stopped: dict[str, str] = {}
         self._writes: list[Callable[[duckdb.DuckDBPyConnection], None]] = []
@@ -103,6 +105,13 @@ class Stage:
         self.provided.add(table)
         if table in self.last_made:
             self.content[table] = self.last_made[table].content
+
+    def frame(self, table: str) -> pl.DataFrame:
+        """Return a provided table; the many analyses that read the largest table share one frame of it."""
+        key = (table, self.content[table])
+        if key not in self._frames:
+            self._frames[key] = self.connection.sql(f"from {table}").pl()
+        return self._frames[key]
 
     def require(self, table: str) -> None:
         """Take a table of an earlier stage as it stands; it is shown only if something reads it."""

@@ -91,22 +91,30 @@ def code_of(module: str) -> str:
 
 
 def _gather(module: str, sources: dict[str, str]) -> None:
-    if module in sources or module.partition(".")[0] not in CODE:
+    if module in sources or (read := _read(module)) is None:
         return
+    sources[module], imported = read
+    for name in imported:
+        _gather(name, sources)
+
+
+@cache
+def _read(module: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return the source of a module of ours and what it may import; None for all else."""
+    if module.partition(".")[0] not in CODE:
+        return None
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
-        return
+        return None
     text = Path(spec.origin).read_text(encoding="utf-8")
-    sources[module] = text
+    imported: list[str] = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                _gather(alias.name, sources)
+            imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            _gather(node.module, sources)
-            for alias in node.names:
-                if _is_module(f"{node.module}.{alias.name}"):
-                    _gather(f"{node.module}.{alias.name}", sources)
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            imported += [node.module, *filter(_is_module, names)]
+    return text, tuple(imported)
 
 
 def _is_module(name: str) -> bool:

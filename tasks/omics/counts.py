@@ -28,7 +28,7 @@ class CountMatrix:
 
     `feature` (feature_id, symbol, ensembl_id, is_protected) has the rows in order of feature_id, `sample`
     (all columns of omics.sample) the columns in order of sample_id; `excluded` gives the reason for each
-    sample that was delivered and is not among them.
+    sample that is listed and is not among them.
     """
 
     feature: pl.DataFrame
@@ -56,18 +56,25 @@ def count_matrix(
 ) -> CountMatrix:
     """Return the counts of all samples of the study that the declared rules keep.
 
+    A sample that is listed but was not counted is excluded, as a failed library is.
+
     Raises
     ------
     AnalysisError
-        For a count that is missing, negative or given twice, a sample without counts, counts without a
-        sample, and names in the declaration that the study does not have.
+        For a count that is missing, negative or given twice, counts without a sample, no counts at all, and
+        names in the declaration that the study does not have.
     """
     genes = _genes(expression, feature, declared)
     samples = _samples(sample, declared)
-    count = _counts(expression, genes, samples)
-    excluded = _exclusions(samples, count, declared)
-    everything = CountMatrix(feature=genes, sample=samples, count=count, excluded={})
-    return everything.of([name not in excluded for name in samples["sample_id"]], excluded)
+    is_counted = pl.col("sample_id").is_in(expression["sample_id"].unique().implode())
+    counted = samples.filter(is_counted)
+    if not counted.height:
+        raise AnalysisError("omics.expression: no sample of omics.sample has counts")
+    count = _counts(expression, genes, counted)
+    excluded = dict.fromkeys(samples.filter(~is_counted)["sample_id"], "no counts delivered")
+    excluded |= _exclusions(counted, count, declared)
+    everything = CountMatrix(feature=genes, sample=counted, count=count, excluded={})
+    return everything.of([name not in excluded for name in counted["sample_id"]], excluded)
 
 
 def with_group(sample: pl.DataFrame, design: ExpressionDesign) -> pl.DataFrame:
@@ -150,11 +157,6 @@ def _counts(expression: pl.DataFrame, genes: pl.DataFrame, sample: pl.DataFrame)
     delivered = expression["sample_id"].unique()
     if unlisted := set(delivered) - set(sample["sample_id"]):
         raise AnalysisError(f"omics.expression: sample {_listed(unlisted)}: must be listed in omics.sample")
-    if uncounted := set(sample["sample_id"]) - set(delivered):
-        raise AnalysisError(
-            f"omics.sample: sample {_listed(uncounted)}: has no counts in omics.expression; "
-            "deliver them or leave the sample out of omics.sample"
-        )
     wrong = expression.filter((pl.col("count") < 0) | pl.col("count").is_null())
     if wrong.height:
         feature_id, sample_id, count = wrong.select("feature_id", "sample_id", "count").row(0)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+from importlib.metadata import version
 from typing import Any
 
-import gseapy
-import pandas as pd
 import polars as pl
 from pydantic import Field, model_validator
 from scipy.stats import false_discovery_control
@@ -132,7 +131,7 @@ def _of_contrast(
         "ranking": RANKING,
         "seed": parameters.seed,
         "method": (
-            f"gseapy {gseapy.__version__} prerank, multilevel p-values, weight 1, "
+            f"gseapy {version('gseapy')} prerank, multilevel p-values, weight 1, "
             f"sample size {_SAMPLE_SIZE}, down to {parameters.smallest_p_value:g}; "
             "Benjamini-Hochberg within contrast and collection"
         ),
@@ -212,6 +211,9 @@ def _scored(ranked: pl.DataFrame, sets: pl.DataFrame, parameters: EnrichedGeneSe
 def _prerank(
     ranked: pl.DataFrame, sets: pl.DataFrame, parameters: EnrichedGeneSetsParameters
 ) -> dict[str, dict[str, Any]]:
+    import gseapy
+    import pandas as pd
+
     # It warns that tied genes stand in arbitrary order; here they stand in the order of RANKING.
     said = io.StringIO()
     try:

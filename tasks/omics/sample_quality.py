@@ -54,6 +54,8 @@ SCHEMA = {
     "verdict": pl.String,
     "n_samples": pl.Int64,
     "method": pl.String,
+    "_source_file": pl.String,
+    "_source_row": pl.Int64,
 }
 SEX_GENES = (
     "XIST",
@@ -117,7 +119,7 @@ def sample_quality(
     *,
     parameters: SampleQualityParameters,
 ) -> pl.DataFrame:
-    """Judge every sample that was delivered; nothing but a failed library is left out, and that by rule.
+    """Judge every sample that is listed; nothing but a failed library is left out, and that by rule.
 
     Odd ones out are judged within their group (tissue and visit), since groups differ by design: by the
     median correlation with the others of the group, and by the distance from the group's middle on the
@@ -155,15 +157,21 @@ def _delivered(expression: pl.DataFrame, sample: pl.DataFrame) -> pl.DataFrame:
     library = expression.group_by("sample_id").agg(
         library_size=pl.col("count").sum(), n_genes_detected=(pl.col("count") > 0).sum()
     )
-    texts = [
-        (pl.col(name) if name in sample.columns else pl.lit(None)).cast(pl.String).alias(name)
-        for name in ("usubjid", "visit", "tissue")
+    asked = {name: SCHEMA[name] for name in ("usubjid", "visit", "tissue", "_source_file", "_source_row")}
+    recorded = [
+        (pl.col(name) if name in sample.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in asked.items()
     ]
     return (
-        sample.select("sample_id", *texts)
+        sample.select("sample_id", *recorded)
         .join(library, on="sample_id", how="left")
         .with_columns(
             library_size_of_median_pct=100 * pl.col("library_size") / pl.col("library_size").median()
+        )
+        # Listed but not counted: no reads, and no part in the median.
+        .with_columns(
+            pl.col("library_size", "n_genes_detected").fill_null(0),
+            pl.col("library_size_of_median_pct").fill_null(0.0),
         )
         .sort("sample_id")
     )

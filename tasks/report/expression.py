@@ -342,6 +342,7 @@ def _tables(place: int, top: pl.DataFrame, about: About) -> str:
         numeric("shrunken", "lfc_shrunken", lambda value: number(value, 2)),
         numeric("p", "p_value", p_value),
         numeric("p adjusted", "p_adjusted", p_value),
+        numeric("q", "q_value", p_value),
         Column("Remarks", _remarks),
     ]
     parts = [

@@ -39,9 +39,9 @@ class TestFirstRun:
         versions = rows("select snapshot_id, commit_message, author from lake.snapshots() order by all")
         assert [row["snapshot_id"] for row in versions] == [0, 1, 2, 3]
         assert [row["commit_message"] for row in versions[1:]] == [
-            "landed 60 files",
-            "built 29 tables",
-            "ran 18 analyses, built 14 report tables",
+            "landed 61 files",
+            "built 30 tables",
+            "ran 31 analyses, built 14 report tables",
         ]
         stages = rows("select stage, status, flow_run, input_version from meta.run order by started_at")
         assert stages == [
@@ -116,6 +116,7 @@ class TestFirstRun:
             ("clinical/lesion_scores.csv", 25),
             ("clinical/eligibility.csv", 5),
             ("omics/sample_sheet.csv", 9),
+            *(("omics/sample_sheet.csv", row) for row in (17, 21)),  # libraries exchanged
             *(("omics/sample_sheet.csv", row) for row in (22, 23, 24, 25)),
         }
         assert rows("select count(*) as n from meta.check_failure where source_file is null") == [{"n": 0}]
@@ -192,7 +193,7 @@ class TestFirstRun:
 
     def test_every_delivered_row_has_landed(self, rows: Any, simulated: Path) -> None:
         files = rows("select source, source_file, rows from meta.current_source_file")
-        assert len(files) == 60
+        assert len(files) == 61
         for row in files:
             if row["source_file"].startswith("house:"):
                 continue

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gseapy
 import numpy as np
 import polars as pl
 import pytest
@@ -10,7 +11,6 @@ from scipy.stats import norm
 
 from expectations.judge import judge
 from expectations.suite import find_suites
-from tasks.omics import enriched_gene_sets as module
 from tasks.omics.enriched_gene_sets import ANALYSIS, SCHEMA, EnrichedGeneSetsParameters, enriched_gene_sets
 from warehouse.errors import AnalysisError
 from warehouse.expression_plan import Expression
@@ -156,7 +156,7 @@ def test_each_collection_is_a_family_of_its_own(planted):
 def test_result_depends_neither_on_the_order_of_rows_nor_on_threads(planted, monkeypatch):
     shuffled = [frame.sample(fraction=1, shuffle=True, seed=9) for frame in (_effect(), _gene_sets())]
     assert _run(*shuffled).equals(planted)
-    prerank = module.gseapy.prerank
+    prerank = gseapy.prerank
     used = []
     for threads in (1, 3, 4):
 
@@ -164,7 +164,7 @@ def test_result_depends_neither_on_the_order_of_rows_nor_on_threads(planted, mon
             used.append(n)
             return prerank(**options | {"threads": n})
 
-        monkeypatch.setattr(module.gseapy, "prerank", with_threads)
+        monkeypatch.setattr(gseapy, "prerank", with_threads)
         assert _run().equals(planted)
     assert used == [1, 3, 4]
 

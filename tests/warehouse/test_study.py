@@ -106,7 +106,12 @@ def test_a_sound_study_is_read_whole(tmp_path):
             "event, strategy, handling",
         ),
         ("", "\n[families.first]\nalpha = 0.05", "families.first.alpha", "method, description"),
-        ("", "\n[source.x]\npath = 'a'", "source", "study, design, sources, estimands, families, analyses"),
+        (
+            "",
+            "\n[source.x]\npath = 'a'",
+            "source",
+            "study, design, sources, estimands, families, expression, analyses",
+        ),
     ],
 )
 def test_an_unknown_key_is_refused_with_its_place_and_the_allowed_ones(tmp_path, old, new, key, allowed):
@@ -117,7 +122,10 @@ def test_an_unknown_key_is_refused_with_its_place_and_the_allowed_ones(tmp_path,
 
 def test_the_folder_is_no_key_of_the_file(tmp_path):
     message = refusal(make(tmp_path, "[study]", 'folder = "x"\n[study]'))
-    assert "folder: no such key; allowed: study, design, sources, estimands, families, analyses" in message
+    assert (
+        "folder: no such key; allowed: study, design, sources, estimands, families, expression, analyses"
+        in message
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 from scipy.special import betainc, expit, polygamma, psi
 from scipy.stats import f as fisher
 from scipy.stats import t as student
@@ -239,7 +241,11 @@ def inverse_trigamma(value: FloatArray) -> FloatArray:
     ----------
     .. [2] Smyth GK (2004). Stat Appl Genet Mol Biol 3(1):3, appendix.
     """
-    x = 0.5 + 1 / value
+    inverse = _tabulated_inverse()
+    log_value = np.log(value)
+    is_tabulated = (log_value > inverse.x[0]) & (log_value < inverse.x[-1])
+    # From the table Newton has nothing left to do; from where it may always start, it takes nine rounds.
+    x = np.where(is_tabulated, np.exp(inverse(np.where(is_tabulated, log_value, 0.0))), 0.5 + 1 / value)
     for _ in range(_NEWTON_STEPS):
         trigamma = polygamma(1, x)
         step = trigamma * (1 - trigamma / value) / polygamma(2, x)
@@ -247,6 +253,13 @@ def inverse_trigamma(value: FloatArray) -> FloatArray:
         if (np.abs(step) <= 1e-9 * x).all():
             break
     return np.asarray(x, dtype=np.float64)
+
+
+@cache
+def _tabulated_inverse() -> CubicSpline:
+    """Interpolate log x by log trigamma(x)."""
+    x = np.geomspace(1e-4, 1e7, 3000)[::-1]
+    return CubicSpline(np.log(polygamma(1, x)), np.log(x))
 
 
 def _within_subjects(design: FloatArray, subject: NDArray[Any], contrast: FloatArray) -> _Within:
