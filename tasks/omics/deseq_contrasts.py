@@ -10,7 +10,7 @@ import numpy as np
 from tasks.omics.designs import SUBJECT, contrast_vector, reduced_matrix
 from tasks.omics.tested_genes import SMALLEST_P, ContrastTests, Effect
 from tasks.stats.deseq.estimability import not_estimable
-from tasks.stats.deseq.likelihood_ratio import likelihood_ratio_test
+from tasks.stats.deseq.likelihood_ratio import likelihood_ratio_test, signed_root
 from tasks.stats.deseq.model import DeseqFit, fit_deseq, with_prior_variance
 from tasks.stats.deseq.paired_outlier import paired_outliers
 from tasks.stats.deseq.shrinkage import apeglm_shrinkage, s_value
@@ -118,14 +118,11 @@ def deseq_contrast(design: DeseqDesign, contrast: ExpressionContrast, rules: Rul
             # A library that Cook's distance names stays named.
             outlier = found | outlier
             rule_said = "; ".join(part for part in (rule_said, paired_said) if part)
-            certain_of = wald_test(design.unfloored, direction)
-            effect = Effect(estimate=certain_of.estimate, standard_error=certain_of.standard_error)
-            variance = (
-                ""
-                if design.unfloored.prior is None
-                else f" of prior variance {design.unfloored.prior.variance:.3g}"
-            )
-            method.append(f"q-values by adaptive shrinkage of the effects, dispersions{variance}")
+            root = signed_root(design.unfloored, direction)
+            effect = Effect(estimate=root.estimate, standard_error=root.standard_error)
+            prior = design.unfloored.prior
+            said = "" if prior is None else f", dispersions with prior variance {prior.variance:.3g}"
+            method.append(f"q-values by adaptive shrinkage of signed likelihood-ratio roots{said}")
     return ContrastTests(
         test=test,
         estimate=nothing if wald is None else wald.estimate / np.log(2),

@@ -12,7 +12,7 @@ from tasks.stats.deseq.bounded_glm import bounded_fit
 from tasks.stats.deseq.cox_reid import Profile, adjusted_profile_likelihood
 from tasks.stats.deseq.dispersion import gene_wise_dispersion, max_dispersion
 from tasks.stats.deseq.glm import fit_glm
-from tasks.stats.deseq.likelihood_ratio import likelihood_ratio_test
+from tasks.stats.deseq.likelihood_ratio import likelihood_ratio_test, signed_root
 from tasks.stats.deseq.model import fit_deseq, with_prior_variance
 from tasks.stats.deseq.roots import bracketed_root
 from tasks.stats.deseq.size_factors import median_of_ratios
@@ -263,6 +263,20 @@ def test_wald_and_likelihood_ratio_agree_on_precise_genes(counts, fit):
     ratio = likelihood_ratio_test(fit, design()[:, :-1]).statistic[precise]
     assert np.corrcoef(wald, ratio)[0, 1] > 0.98
     assert (ratio > -1e-6).all()
+
+
+def test_the_signed_root_is_the_likelihood_ratio_with_the_sign_of_the_effect(fit):
+    contrast = CHANGE - np.eye(PAIRS + 1)[1]
+    root = signed_root(fit, contrast)
+    # Written out: without the contrast the two coefficients are one.
+    design_without = np.delete(fit.design, 1, axis=1)
+    design_without[:, -1] = fit.design[:, -1] + fit.design[:, 1]
+    ratio = likelihood_ratio_test(fit, design_without)
+    far = np.abs(root.statistic) > 0.1
+    np.testing.assert_allclose(root.statistic[far] ** 2, ratio.statistic[far], rtol=1e-5)
+    np.testing.assert_allclose(root.p_value[far], ratio.p_value[far], rtol=1e-5)
+    np.testing.assert_array_equal(root.estimate, wald_test(fit, contrast).estimate)
+    np.testing.assert_allclose(root.estimate / root.standard_error, root.statistic, rtol=1e-9)
 
 
 def test_a_t_distribution_can_take_the_place_of_the_normal_one(fit):
