@@ -87,7 +87,9 @@ def _found(seed):
         scores, frames.sample, parameters=SignatureChangesParameters(expression=DECLARED)
     )
     estimand = next(one for one in STUDY.estimands if one.id == "primary")
-    adsl = frames.score.select("usubjid", fasfl=pl.lit("Y")).unique()
+    adsl = frames.score.select(
+        "usubjid", fasfl=pl.lit("Y"), trt01p=pl.lit("Ruxolitinib"), trt01a=pl.lit("Ruxolitinib")
+    ).unique()
     response = biomarker_response(
         adsl,
         frames.score,

@@ -45,13 +45,14 @@ def adaptive_shrinkage(
 ) -> AdaptiveShrinkage:
     r"""Estimate per gene the posterior chance that its effect is zero, from the effects of all genes.
 
-    The effects are taken to come from a mixture of a point mass at zero, normals of many widths about zero,
-    and narrow normals about many other values, whose weights maximise the likelihood of all estimates. The
-    last are not in [1]_: without them effects that lie apart from zero, all up or all of one size, are taken
-    for a wide normal that fills the gap, and errors for small effects. A gene measured poorly counts less
-    than its p-value alone would have it, and genes of large effects help each other, which is where the
-    power beyond that of adjusted p-values comes from. Small degrees of freedom widen the error to that for
-    which a normal statistic has the t statistic's p-value.
+    The effects are taken to come from a mixture of a point mass at zero and normals of many widths about it,
+    whose weights maximise the likelihood of all estimates [1]_; and once more from one that has narrow
+    normals about many other values besides. The larger chance counts. Alone, the first takes effects that
+    lie apart from zero, all up or all of one size, for a wide normal that fills the gap, and errors for small
+    effects; the second takes null genes that err together, as co-expressed ones do, for effects of one size.
+    A gene measured poorly counts less than its p-value alone would have it, and genes of large effects help
+    each other, which is where the power beyond that of adjusted p-values comes from. Small degrees of
+    freedom widen the error to that for which a normal statistic has the t statistic's p-value.
 
     Parameters
     ----------
@@ -87,13 +88,10 @@ def adaptive_shrinkage(
     df = np.broadcast_to(np.asarray(degrees_of_freedom, dtype=np.float64), estimate.shape)[used]
     b, s = estimate[used], _normal_error(estimate[used], standard_error[used], df)
     centre, width = _components(b, s)
-    total = np.sqrt(s[:, None] ** 2 + width**2)
-    log_likelihood = -0.5 * ((b[:, None] - centre) / total) ** 2 - np.log(total)
-    likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
-    weight = _weights(likelihood)
-    chance = likelihood * weight
-    chance /= chance.sum(axis=1, keepdims=True)
-    null = chance[:, 0]
+    is_about_zero = centre == 0
+    unimodal, unimodal_share = _null_chance(b, s, centre[is_about_zero], width[is_about_zero])
+    any_shape, any_shape_share = _null_chance(b, s, centre, width)
+    null = np.maximum(unimodal, any_shape)
 
     def whole(values: FloatArray) -> FloatArray:
         result = np.full(estimate.shape, np.nan)
@@ -103,8 +101,19 @@ def adaptive_shrinkage(
     return AdaptiveShrinkage(
         local_fdr=whole(null),
         q_value=whole(_running_mean(null)),
-        null_share=float(weight[0]),
+        null_share=max(unimodal_share, any_shape_share),
     )
+
+
+def _null_chance(
+    b: FloatArray, s: FloatArray, centre: FloatArray, width: FloatArray
+) -> tuple[FloatArray, float]:
+    """Return each gene's chance of no effect under the mixture that fits best, and the weight of none."""
+    total = np.sqrt(s[:, None] ** 2 + width**2)
+    log_likelihood = -0.5 * ((b[:, None] - centre) / total) ** 2 - np.log(total)
+    likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
+    weight = _weights(likelihood)
+    return weight[0] * likelihood[:, 0] / (likelihood @ weight), float(weight[0])
 
 
 def _normal_error(estimate: FloatArray, error: FloatArray, df: FloatArray) -> FloatArray:
