@@ -14,15 +14,19 @@ from expectations import great
 from expectations.suite import Expectation, Suite, SuiteError, check_types, named_columns, referenced_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     Reference: TypeAlias = Callable[[str, str], Collection[object]]
 
 _UNIQUENESS = frozenset({"expect_column_values_to_be_unique", "expect_compound_columns_to_be_unique"})
 _NOT_IN_SET = "expect_column_values_to_not_be_in_set"
 _MEMBERSHIP = frozenset({"expect_column_values_to_be_in_set", _NOT_IN_SET})
+_PRESENCE = frozenset({"expect_column_values_to_not_be_null", "expect_column_values_to_be_null"})
+_PRESENCE_ARGUMENTS = frozenset({"column", "row_condition", "condition_parser"})
 # These order or add values: they need numbers and dates, where the others need values exactly as they are.
 _ORDERING = re.compile(
     r"^(?!.*_lengths_).*(?:_between$|_greater_than_b$|_increasing$|_decreasing$"
@@ -83,9 +87,17 @@ def judge(frame: pl.DataFrame, suite: Suite, reference: Reference) -> Verdict:
         position for outcome in judged.values() for position in outcome.failing["position"].to_list()
     }
     court.leave_out(positions)
+    alike: dict[tuple[str, str | None], list[int]] = {}
     for number, expectation in enumerate(suite.expectations):
-        if number not in judged:
+        if number in judged:
+            continue
+        if expectation.type in _PRESENCE and expectation.kwargs.keys() <= _PRESENCE_ARGUMENTS:
+            alike.setdefault((expectation.type, expectation.kwargs.get("row_condition")), []).append(number)
+        else:
             judged[number] = court.judge(expectation)
+    for numbers in alike.values():
+        together = [suite.expectations[number] for number in numbers]
+        judged |= zip(numbers, court.judge_presence(together), strict=True)
     return Verdict(
         outcomes=tuple(judged[number] for number in sorted(judged)), set_aside=tuple(sorted(positions))
     )
@@ -135,6 +147,41 @@ class _Court:
                 f"suite {self._suite.name}: {expectation}: it cannot be judged: {error}"
             ) from error
         return self._outcome(expectation, raw, rows=len(frame))
+
+    def judge_presence(self, expectations: Sequence[Expectation]) -> list[Outcome]:
+        """Judge null rules of one type and condition, column under column, as if of one long column.
+
+        Half of all rules are of this kind, and each question to Great Expectations costs ten milliseconds.
+        """
+        import numpy as np
+        import pandas as pd
+
+        first = expectations[0]
+        labels = self._rows.to_numpy()
+        if condition := first.kwargs.get("row_condition"):
+            labels = self._meets(condition, first).to_numpy()
+        columns = [str(expectation.kwargs["column"]) for expectation in expectations]
+        for expectation in expectations:
+            self._require(named_columns(expectation.kwargs), expectation)
+        if len(expectations) == 1 or not len(labels):
+            return [self.judge(expectation) for expectation in expectations]
+        absent = np.concatenate([_is_absent(self._frame.get_column(name).gather(labels)) for name in columns])
+        long = pd.DataFrame({"value": np.where(absent, np.nan, 0.0)})
+        raw = great.validate(long, first.type, {"column": "value"})
+        column, row = np.divmod(np.array(raw.failing, dtype=np.int64), len(labels))
+        return [
+            self._outcome(
+                expectation,
+                great.RawOutcome(
+                    is_met=not (own := column == number).any(),
+                    rows_checked=len(labels),
+                    failing=labels[row[own]].tolist(),
+                    observed=None,
+                ),
+                rows=len(labels),
+            )
+            for number, expectation in enumerate(expectations)
+        ]
 
     def _require(self, columns: Iterable[str], expectation: Expectation) -> None:
         for column in columns:
@@ -281,6 +328,12 @@ def _to_pandas(values: pl.Series, rows: pl.Series, *, is_ordered: bool) -> pd.Se
         # Through Arrow, equal texts share one Python object: a million rows of a few names stay small.
         array = values.cast(pl.String).to_arrow().to_pandas().to_numpy(dtype=object)
     return pd.Series(array, index=rows.to_numpy(), copy=False)
+
+
+def _is_absent(values: pl.Series) -> NDArray[np.bool_]:
+    """Tell which values pandas takes for missing."""
+    absent = values.is_null() | values.is_nan() if values.dtype.is_float() else values.is_null()
+    return absent.to_numpy()
 
 
 def _exact(value: object) -> object:

@@ -257,6 +257,35 @@ def test_nulls_pass_rules_on_one_column_and_fail_the_null_rule():
     assert outcome.observed == "1 of 2 rows fail: a: null"
 
 
+@pytest.mark.parametrize("what", ["not_be_null", "be_null"])
+@pytest.mark.parametrize("condition", [None, "e > 1"])
+def test_null_rules_on_many_columns_say_what_each_would_say_alone(what, condition):
+    frame = pl.DataFrame(
+        {
+            "a": [None, "x", "y", None],
+            "b": [1.5, None, float("nan"), 2.0],
+            "c": [None] * 4,
+            "d": [True, None, False, None],
+            "e": [1, 2, 3, 3],
+        }
+    )
+    more = {} if condition is None else {"row_condition": condition, "condition_parser": "pandas"}
+    twice = rule("expect_column_values_to_be_unique", "set_aside", column="e")
+    rules = [rule(f"expect_column_values_to_{what}", column=name, **more) for name in "abcde"]
+    together = verdict_of(frame, twice, *rules)
+    for one, outcome in zip(rules, together.outcomes[1:], strict=True):
+        alone = verdict_of(frame, twice, one).outcomes[1]
+        assert outcome.expectation == alone.expectation
+        assert (outcome.is_met, outcome.rows_checked, outcome.rows_failing, outcome.observed) == (
+            alone.is_met,
+            alone.rows_checked,
+            alone.rows_failing,
+            alone.observed,
+        )
+        assert outcome.failing.equals(alone.failing)
+    assert {outcome.is_met for outcome in together.outcomes[1:]} == {True, False}
+
+
 def test_row_condition_chooses_rows_by_position():
     frame = {
         "test": ["TEMP", "PULSE", "TEMP", None],
