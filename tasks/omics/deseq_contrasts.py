@@ -9,9 +9,10 @@ import numpy as np
 
 from tasks.omics.designs import SUBJECT, contrast_vector, reduced_matrix
 from tasks.omics.tested_genes import SMALLEST_P, ContrastTests, Effect
+from tasks.stats.deseq.calibration import CalibratedFit, calibrated
 from tasks.stats.deseq.estimability import not_estimable
 from tasks.stats.deseq.likelihood_ratio import likelihood_ratio_test, signed_root
-from tasks.stats.deseq.model import DeseqFit, fit_deseq, with_prior_variance
+from tasks.stats.deseq.model import DeseqFit, fit_deseq
 from tasks.stats.deseq.paired_outlier import paired_outliers
 from tasks.stats.deseq.shrinkage import apeglm_shrinkage, s_value
 from tasks.stats.deseq.size_factors import median_of_ratios
@@ -35,21 +36,16 @@ _LEAST_SUBJECTS_OF_RULE = 3
 # Up to here the prior of the dispersions rests on few degrees of freedom.
 _FEW_RESIDUAL_DF = 3
 _LEAST_WEIGHT = 1e-10
-# Of the log dispersions: a tenth up or down, as even replicates of one library scatter.
-_LEAST_PRIOR_VARIANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeseqDesign:
-    """A design fitted once for all its contrasts.
-
-    `unfloored` is the same fit without DESeq2's lower limit of the prior variance.
-    """
+    """A design fitted once for all its contrasts, as DESeq2 does and, for q-values, to hold the level."""
 
     matrix: DesignMatrix
     genes: TestedGenes
     fit: DeseqFit
-    unfloored: DeseqFit
+    calibrated: CalibratedFit
     notes: tuple[str, ...]
 
 
@@ -78,8 +74,13 @@ def fitted_design(matrix: DesignMatrix, genes: TestedGenes) -> DeseqDesign:
         notes += (f"prior of the dispersion poorly known with {few} residual degree(s) of freedom",)
     if not matrix.has_subject_effects and len(matrix.subjects) < matrix.sample.height:
         notes += (f"samples of one {SUBJECT} taken as independent: no term of the formula tells them apart",)
-    unfloored = with_prior_variance(fit, least=_LEAST_PRIOR_VARIANCE, shapes_trend=genes.shapes)
-    return DeseqDesign(matrix=matrix, genes=genes, fit=fit, unfloored=unfloored, notes=(*notes, *fit.notes))
+    return DeseqDesign(
+        matrix=matrix,
+        genes=genes,
+        fit=fit,
+        calibrated=calibrated(fit, shapes_trend=genes.shapes),
+        notes=(*notes, *fit.notes),
+    )
 
 
 def deseq_contrast(design: DeseqDesign, contrast: ExpressionContrast, rules: Rules) -> ContrastTests:
@@ -118,11 +119,18 @@ def deseq_contrast(design: DeseqDesign, contrast: ExpressionContrast, rules: Rul
             # A library that Cook's distance names stays named.
             outlier = found | outlier
             rule_said = "; ".join(part for part in (rule_said, paired_said) if part)
-            root = signed_root(design.unfloored, direction)
-            effect = Effect(estimate=root.estimate, standard_error=root.standard_error)
-            prior = design.unfloored.prior
-            said = "" if prior is None else f", dispersions with prior variance {prior.variance:.3g}"
-            method.append(f"q-values by adaptive shrinkage of signed likelihood-ratio roots{said}")
+            root = signed_root(design.calibrated.fit, direction)
+            effect = Effect(
+                estimate=root.estimate,
+                standard_error=root.standard_error,
+                degrees_of_freedom=design.calibrated.degrees_of_freedom,
+            )
+            prior = design.calibrated.fit.prior
+            said = "" if prior is None else f" (prior variance {prior.variance:.3g})"
+            method.append(
+                "q-values by adaptive shrinkage of signed likelihood-ratio roots, t reference,"
+                f" dispersions about the middle of the trend{said}"
+            )
     return ContrastTests(
         test=test,
         estimate=nothing if wald is None else wald.estimate / np.log(2),

@@ -13,7 +13,7 @@ from tasks.stats.deseq.cox_reid import Profile, adjusted_profile_likelihood
 from tasks.stats.deseq.dispersion import gene_wise_dispersion, max_dispersion
 from tasks.stats.deseq.glm import fit_glm
 from tasks.stats.deseq.likelihood_ratio import likelihood_ratio_test, signed_root
-from tasks.stats.deseq.model import fit_deseq, with_prior_variance
+from tasks.stats.deseq.model import fit_deseq
 from tasks.stats.deseq.roots import bracketed_root
 from tasks.stats.deseq.size_factors import median_of_ratios
 from tasks.stats.deseq.strata import analysed_design
@@ -234,27 +234,6 @@ def test_a_gene_that_does_not_shape_the_trend_moves_no_other(counts, fit):
     np.testing.assert_array_equal(wider.dispersion[:-1], fit.dispersion)
     np.testing.assert_array_equal(wider.coefficient[:-1], fit.coefficient)
     assert np.isfinite(wider.dispersion[-1])
-
-
-def test_a_lower_limit_of_the_prior_variance_draws_dispersions_nearer_to_the_trend():
-    random = np.random.default_rng(4)
-    mean = np.exp(random.normal(6, 1, 500))[:, None] * np.ones(16)
-    close = random.negative_binomial(10, 10 / (10 + mean)).astype(float)
-    close[3] = 0
-    fit = fit_deseq(close, design(8))
-    assert fit.prior.variance == 0.25
-    lower = with_prior_variance(fit, least=0.01)
-    assert lower.prior.variance < 0.15
-    shrunk = ~(fit.is_dispersion_outlier | lower.is_dispersion_outlier)
-    shrunk[3] = False
-
-    def scatter(one):
-        return np.log(one.dispersion / one.fitted_dispersion)[shrunk].std()
-
-    assert scatter(lower) < 0.7 * scatter(fit)
-    assert np.isnan(lower.dispersion[3])
-    # At DESeq2's own limit nothing is to be done.
-    assert with_prior_variance(fit, least=0.25) is fit
 
 
 def test_wald_and_likelihood_ratio_agree_on_precise_genes(counts, fit):

@@ -10,7 +10,8 @@ from scipy import special, stats
 
 from tasks.stats.deseq import paired_outlier
 from tasks.stats.deseq.glm import fit_glm
-from tasks.stats.deseq.paired_outlier import inverse_trigamma, paired_outliers
+from tasks.stats.deseq.paired_outlier import paired_outliers
+from tasks.stats.trigamma import inverse_trigamma
 
 PRIOR_VARIANCE = 0.5
 

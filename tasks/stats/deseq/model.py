@@ -177,63 +177,6 @@ def fit_deseq(
     return _without_outliers(result, setting, usable, min_replicates_for_replace)
 
 
-def with_prior_variance(
-    fit: DeseqFit,
-    *,
-    least: float,
-    shapes_trend: ArrayLike | None = None,
-    threads: int | None = None,
-) -> DeseqFit:
-    """Return the fit with a lower limit of its prior variance, dispersions and coefficients following.
-
-    DESeq2's limit is too high for genes whose dispersions scatter little about the trend: it lets more null
-    genes through than the level says. The trend and the gene-wise estimates stay, Cook's distances too.
-
-    Parameters
-    ----------
-    fit : DeseqFit
-    least : float
-        Of the variance of the log dispersions about the trend.
-    shapes_trend : (genes,) array of bool, optional
-        As given to `fit_deseq`.
-    threads : int, optional
-        The result does not depend on it.
-    """
-    shaping = _checked_mask(shapes_trend, len(fit.count))
-    usable = np.isfinite(fit.gene_wise_dispersion)
-    if fit.prior is None or fit.trend is None:
-        return fit
-    prior = dispersion_prior(
-        fit.gene_wise_dispersion[shaping & usable],
-        fit.fitted_dispersion[shaping & usable],
-        residual_df=fit.structure.residual_df,
-        min_dispersion=MIN_DISPERSION,
-        least_variance=least,
-    )
-    if prior.variance >= fit.prior.variance:
-        return fit
-    setting = _Setting(
-        structure=fit.structure, size_factor=fit.size_factor, threads=threads, trend=fit.trend, prior=prior
-    )
-    fitted = _estimated(
-        fit.count[usable],
-        fit.base_mean[usable],
-        fit.gene_wise_dispersion[usable],
-        fit.mean[usable],
-        setting,
-    )
-    return replace(
-        fit,
-        prior=prior,
-        dispersion=_rows(fitted.dispersion, usable),
-        is_dispersion_outlier=_flags(fitted.is_dispersion_outlier, usable),
-        coefficient=_rows(fitted.coefficient, usable),
-        mean=_rows(fitted.mean, usable),
-        leverage=_rows(fitted.leverage, usable),
-        converged=_flags(fitted.converged, usable),
-    )
-
-
 def _first_fit(
     count: FloatArray,
     setting: _Setting,

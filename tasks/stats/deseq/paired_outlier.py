@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 from scipy.special import betainc, expit, polygamma, psi
 from scipy.stats import f as fisher
 from scipy.stats import t as student
+
+from tasks.stats.trigamma import inverse_trigamma
 
 if TYPE_CHECKING:
     from tasks.stats.types import FloatArray
@@ -29,7 +29,6 @@ _APART = 2.0
 # Weights and lengths below this are zero up to rounding: nothing of the contrast hangs on such a library.
 _TOLERANCE = 1e-8
 _HALF_COUNT = 0.5
-_NEWTON_STEPS = 50
 # Reach, in standard deviations, and number of the nodes at which an uncertain scale is averaged over.
 _REACH = 5.0
 _NODES = 33
@@ -232,34 +231,6 @@ def paired_outliers(
         cutoff=cutoff,
         p_value=p_value,
     )
-
-
-def inverse_trigamma(value: FloatArray) -> FloatArray:
-    """Return x > 0 with trigamma(x) equal to the value, by Newton's method on the convex 1 / trigamma [2]_.
-
-    References
-    ----------
-    .. [2] Smyth GK (2004). Stat Appl Genet Mol Biol 3(1):3, appendix.
-    """
-    inverse = _tabulated_inverse()
-    log_value = np.log(value)
-    is_tabulated = (log_value > inverse.x[0]) & (log_value < inverse.x[-1])
-    # From the table Newton has nothing left to do; from where it may always start, it takes nine rounds.
-    x = np.where(is_tabulated, np.exp(inverse(np.where(is_tabulated, log_value, 0.0))), 0.5 + 1 / value)
-    for _ in range(_NEWTON_STEPS):
-        trigamma = polygamma(1, x)
-        step = trigamma * (1 - trigamma / value) / polygamma(2, x)
-        x = x + step
-        if (np.abs(step) <= 1e-9 * x).all():
-            break
-    return np.asarray(x, dtype=np.float64)
-
-
-@cache
-def _tabulated_inverse() -> CubicSpline:
-    """Interpolate log x by log trigamma(x)."""
-    x = np.geomspace(1e-4, 1e7, 3000)[::-1]
-    return CubicSpline(np.log(polygamma(1, x)), np.log(x))
 
 
 def _within_subjects(design: FloatArray, subject: NDArray[Any], contrast: FloatArray) -> _Within:
