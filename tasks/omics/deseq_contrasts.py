@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tasks.omics.designs import SUBJECT, contrast_vector, reduced_matrix
-from tasks.omics.tested_genes import SMALLEST_P, ContrastTests, Effect
+from tasks.omics.tested_genes import SMALLEST_P, ContrastTests, TStatistic
 from tasks.stats.deseq.calibration import CalibratedFit, calibrated
 from tasks.stats.deseq.estimability import not_estimable
 from tasks.stats.deseq.likelihood_ratio import likelihood_ratio_test, signed_root
@@ -108,7 +108,7 @@ def deseq_contrast(design: DeseqDesign, contrast: ExpressionContrast, rules: Rul
     method = [f"negative binomial model by the course of DESeq2, {said}", _dispersions(design.fit)]
     shrunken = shrunken_error = certain = nothing
     cannot: dict[int, str] = {}
-    effect: Effect | None = None
+    t_statistic: TStatistic | None = None
     outlier, rule_said = _cooks(design, rules)
     if direction is not None and wald is not None:
         shrunken, shrunken_error, certain, scale = _shrunken(design, direction, wald)
@@ -120,10 +120,8 @@ def deseq_contrast(design: DeseqDesign, contrast: ExpressionContrast, rules: Rul
             outlier = found | outlier
             rule_said = "; ".join(part for part in (rule_said, paired_said) if part)
             root = signed_root(design.calibrated.fit, direction)
-            effect = Effect(
-                estimate=root.estimate,
-                standard_error=root.standard_error,
-                degrees_of_freedom=design.calibrated.degrees_of_freedom,
+            t_statistic = TStatistic(
+                value=root.statistic, degrees_of_freedom=design.calibrated.degrees_of_freedom
             )
             prior = design.calibrated.fit.prior
             said = "" if prior is None else f" (prior variance {prior.variance:.3g})"
@@ -145,7 +143,7 @@ def deseq_contrast(design: DeseqDesign, contrast: ExpressionContrast, rules: Rul
         not_converged=not_converged,
         outlier=outlier,
         is_filtered=True,
-        effect=effect,
+        t_statistic=t_statistic,
         method=(*method, rule_said or "no outlier rule applies", *design.notes),
     )
 

@@ -88,11 +88,10 @@ def differential_expression(
     count filter are not fitted, save protected ones, which are, and are marked; since they shape neither size
     factors nor trend nor prior nor the family of the others, protecting a gene moves no other gene's number.
     A protected gene is not lost to independent filtering either, which leaves `p_adjusted` null and `p_value`
-    in place. `p_adjusted` is DESeq2's, gene for gene; its dispersion prior lets a few more null genes through
-    than the level says. `q_value` does not, and uses the sizes of the effects of all genes besides: read that
-    one where false discoveries are dear. What a statistician would contest: in a paired design a gene whose
-    effect is one subject's doing gets no p-value, where DESeq2 has no rule at all; `outlier_rules` takes the
-    rule away.
+    in place. `p_adjusted` is DESeq2's, gene for gene; it takes dispersions as known, and lets a few more null
+    genes through than the level says. `q_value` does not: read that one where false discoveries are dear.
+    What a statistician would contest: in a paired design a gene whose effect is one subject's doing gets no
+    p-value, where DESeq2 has no rule at all; `outlier_rules` takes the rule away.
     """
     declared = parameters.expression
     if not declared.contrasts:
@@ -167,9 +166,9 @@ def _table(design: _Design, tests: ContrastTests, contrast: ExpressionContrast) 
         is_filtered=tests.is_filtered,
     )
     q_value = np.full(p_value.shape, np.nan)
-    if tests.effect is not None:
+    if tests.t_statistic is not None:
         q_value = q_values(
-            tests.effect,
+            tests.t_statistic,
             p_value,
             shapes=genes.shapes,
             is_protected=genes.is_protected[genes.is_fitted],

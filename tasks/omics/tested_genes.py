@@ -50,12 +50,11 @@ class TestedGenes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
-    """Effects of the fitted genes on any one scale, their errors, and degrees of freedom of the latter."""
+class TStatistic:
+    """Statistics of the fitted genes, and the degrees of freedom of each one's t distribution under H0."""
 
-    estimate: FloatArray
-    standard_error: FloatArray
-    degrees_of_freedom: FloatArray | float = np.inf
+    value: FloatArray
+    degrees_of_freedom: FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,8 @@ class ContrastTests:
 
     `not_estimable` and `outlier` hold, for the genes that are such, the reason and (for outliers) the
     position of the library; those genes have no p-value. `is_filtered` says that the method filters the
-    family by mean count before adjusting. `effect`, where the test is of one, is what q-values rest on.
+    family by mean count before adjusting. `t_statistic`, where the
+    test is of one effect, is what q-values rest on.
     """
 
     test: str
@@ -80,7 +80,7 @@ class ContrastTests:
     not_converged: dict[int, str]
     outlier: dict[int, tuple[int, str]]
     is_filtered: bool
-    effect: Effect | None
+    t_statistic: TStatistic | None
     method: tuple[str, ...]
 
 
@@ -144,26 +144,27 @@ def adjusted(
 
 
 def q_values(
-    effect: Effect, p_value: FloatArray, *, shapes: BoolArray, is_protected: BoolArray
+    statistic: TStatistic, p_value: FloatArray, *, shapes: BoolArray, is_protected: BoolArray
 ) -> FloatArray:
     """Return the false discovery rates of calling a gene and all that are as certain, by adaptive shrinkage.
 
-    Genes without p-value take no part. A protected gene that fails the count filter joins the others without
-    moving them, as in `adjusted`.
+    The statistics are shrunken, not the effects: these are larger in genes that vary more, so that a surely
+    changed gene of large variance would be taken for an error. Genes without p-value take no part. A
+    protected gene that fails the count filter joins the others without moving them, as in `adjusted`.
     """
     has_p = np.isfinite(p_value)
-    result = _shrunken_q(effect, has_p & shapes)
+    result = _shrunken_q(statistic, has_p & shapes)
     extra = has_p & is_protected & ~shapes
     if extra.any():
-        result[extra] = _shrunken_q(effect, has_p & (shapes | is_protected))[extra]
+        result[extra] = _shrunken_q(statistic, has_p & (shapes | is_protected))[extra]
     return result
 
 
-def _shrunken_q(effect: Effect, used: BoolArray) -> FloatArray:
+def _shrunken_q(statistic: TStatistic, used: BoolArray) -> FloatArray:
     if used.sum() < _LEAST_GENES:
         return np.full(used.shape, np.nan)
     return adaptive_shrinkage(
-        np.where(used, effect.estimate, np.nan),
-        np.where(used, effect.standard_error, np.nan),
-        degrees_of_freedom=effect.degrees_of_freedom,
+        np.where(used, statistic.value, np.nan),
+        np.ones(used.shape),
+        degrees_of_freedom=statistic.degrees_of_freedom,
     ).q_value

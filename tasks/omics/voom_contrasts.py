@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.omics.designs import contrast_vector
-from tasks.omics.tested_genes import ContrastTests, Effect
+from tasks.omics.tested_genes import ContrastTests, TStatistic
 from tasks.stats.limma.model import LimmaFit, contrast_test, voom_fit
 
 if TYPE_CHECKING:
@@ -78,11 +78,7 @@ def voom_contrast(design: VoomDesign, contrast: ExpressionContrast) -> ContrastT
         not_converged={},
         outlier={},
         is_filtered=False,
-        effect=Effect(
-            estimate=joined("estimate"),
-            standard_error=joined("standard_error"),
-            degrees_of_freedom=joined("df"),
-        ),
+        t_statistic=TStatistic(value=joined("statistic"), degrees_of_freedom=joined("df")),
         method=(
             "limma-voom: moderated t-test of log2 counts per million, two-sided, TMM library sizes",
             *correlation,
