@@ -1,0 +1,95 @@
+"""Topological overlap: how much two genes share of those they are connected to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tasks.stats.coexpression.settings import Denominator, OverlapKind
+    from tasks.stats.types import FloatArray
+
+_BLOCK = 512
+
+
+def topological_overlap(
+    adjacency: FloatArray, *, kind: OverlapKind = "signed", denominator: Denominator = "min"
+) -> FloatArray:
+    """Return the topological overlap (genes, genes) of an adjacency with 1 on its diagonal.
+
+    TOM_ij = (sum over u of a_iu a_uj + a_ij) / (min(k_i, k_j) + 1 - |a_ij|), u neither i nor j, with the
+    connectivity k the sum of a gene's absolute adjacencies; `denominator` "mean" takes the mean of the two
+    in place of the lesser. An unsigned overlap takes the absolute value of the sum. The rounding of a float32
+    adjacency stays below 1e-6 for 20,000 genes.
+
+    References
+    ----------
+    Zhang B, Horvath S. Stat Appl Genet Mol Biol 2005;4:17. Langfelder P, Horvath S. BMC Bioinformatics
+    2008;9:559.
+    """
+    result = np.empty_like(adjacency)
+    for start, end, block in _blocks(adjacency, kind, denominator):
+        result[start:end, start:] = block
+        result[end:, start:end] = block[:, end - start :].T
+    np.fill_diagonal(result, 1.0)
+    return result
+
+
+def overlap_dissimilarity(
+    adjacency: FloatArray, *, kind: OverlapKind = "signed", denominator: Denominator = "min"
+) -> tuple[FloatArray, FloatArray]:
+    """Return 1 - topological overlap as a square (written over `adjacency`) and in condensed form.
+
+    The condensed form is float64 in scipy's order, as large as a float32 square; beside the two nothing
+    grows with the square of the genes. Only pairs above the diagonal are computed, which halves the product.
+    """
+    n_genes = len(adjacency)
+    condensed = np.empty(n_genes * (n_genes - 1) // 2)
+    for start, end, block in _blocks(adjacency, kind, denominator):
+        np.subtract(1, block, out=block)
+        for row in range(start, end):
+            place = row * (2 * n_genes - row - 1) // 2
+            condensed[place : place + n_genes - row - 1] = block[row - start, row - start + 1 :]
+    for start in range(0, n_genes, _BLOCK):
+        end = min(start + _BLOCK, n_genes)
+        for row in range(start, end):
+            place = row * (2 * n_genes - row - 1) // 2
+            adjacency[row, row + 1 :] = condensed[place : place + n_genes - row - 1]
+            adjacency[row, row] = 0
+        adjacency[end:, start:end] = adjacency[start:end, end:].T
+        corner = adjacency[start:end, start:end]
+        corner[...] = np.triu(corner) + np.triu(corner).T
+    return adjacency, condensed
+
+
+def _blocks(
+    adjacency: FloatArray, kind: OverlapKind, denominator: Denominator
+) -> Iterator[tuple[int, int, FloatArray]]:
+    """Yield blocks of rows of the overlap, each from its diagonal to the right."""
+    n_genes = len(adjacency)
+    connectivity = np.concatenate(
+        [
+            np.abs(adjacency[start : start + _BLOCK]).sum(axis=1, dtype=np.float64)
+            for start in range(0, n_genes, _BLOCK)
+        ]
+    ).astype(adjacency.dtype)
+    for start in range(0, n_genes, _BLOCK):
+        end = min(start + _BLOCK, n_genes)
+        own = adjacency[start:end, start:]
+        # The product counts i and j themselves, each adding a_ij once; the overlap wants it once in all.
+        block = adjacency[start:end] @ adjacency[start:].T
+        block -= own
+        if kind == "unsigned":
+            np.abs(block, out=block)
+        below = np.minimum if denominator == "min" else _mean
+        divisor = below(connectivity[start:end, None], connectivity[None, start:])
+        divisor -= np.abs(own)
+        block /= divisor
+        yield start, end, block
+
+
+def _mean(one: FloatArray, two: FloatArray) -> FloatArray:
+    return (one + two) / 2
