@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _SEED = 54321
 _ROUNDS = 50
 _CENTRES_PER_BLOCK = 20
+_ALIKE = 0.5
 
 
 def gene_blocks(value: FloatArray, settings: NetworkSettings) -> NDArray[np.int64]:
@@ -33,9 +34,9 @@ def gene_blocks(value: FloatArray, settings: NetworkSettings) -> NDArray[np.int6
         return np.ones(n_genes, dtype=np.int64)
     filled = np.where(np.isfinite(value), value, np.nanmean(value, axis=1, keepdims=True))
     unit = np.nan_to_num(standardised(filled, kind="pearson").unit)
-    cluster = _clusters(
-        unit, -(-n_genes // limit) * _CENTRES_PER_BLOCK, is_unsigned=settings.network == "unsigned"
-    )
+    n_blocks = -(-n_genes // limit)
+    is_unsigned = settings.network == "unsigned"
+    cluster = _clusters(unit, n_blocks * _CENTRES_PER_BLOCK, is_unsigned=is_unsigned)
     pieces: list[NDArray[np.intp]] = []
     for number in np.unique(cluster):
         members = np.flatnonzero(cluster == number)
@@ -47,17 +48,27 @@ def gene_blocks(value: FloatArray, settings: NetworkSettings) -> NDArray[np.int6
     blocks: list[list[NDArray[np.intp]]] = []
     for piece in pieces:
         fits = [one for one in blocks if sum(map(len, one)) + len(piece) <= limit]
-        if fits:
-            centre = unit[piece].mean(axis=0)
-            # The block whose genes are most like the piece, of those with room.
-            max(fits, key=lambda one: float(unit[np.concatenate(one)].mean(axis=0) @ centre)).append(piece)
-        else:
+        likeness = [_likeness(unit, piece, np.concatenate(one), is_unsigned=is_unsigned) for one in fits]
+        # A block of its own while blocks are to spare, unless another holds genes alike.
+        if not fits or (len(blocks) < n_blocks and max(likeness) < _ALIKE):
             blocks.append([piece])
+        else:
+            fits[int(np.argmax(likeness))].append(piece)
     blocks.sort(key=lambda one: -sum(map(len, one)))
     block = np.zeros(n_genes, dtype=np.int64)
     for number, one in enumerate(blocks, start=1):
         block[np.concatenate(one)] = number
     return block
+
+
+def _likeness(
+    unit: FloatArray, one: NDArray[np.intp], other: NDArray[np.intp], *, is_unsigned: bool
+) -> float:
+    """Return the correlation of two groups' mean genes, or its absolute value."""
+    means = unit[one].mean(axis=0), unit[other].mean(axis=0)
+    lengths = float(np.linalg.norm(means[0]) * np.linalg.norm(means[1]))
+    found = float(means[0] @ means[1]) / lengths if lengths > 0 else 0.0
+    return abs(found) if is_unsigned else found
 
 
 def _clusters(unit: FloatArray, n_centres: int, *, is_unsigned: bool) -> NDArray[np.int64]:

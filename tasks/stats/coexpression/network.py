@@ -100,9 +100,7 @@ def find_modules(
 
 
 def _modules_of_block(value: FloatArray, settings: NetworkSettings) -> tuple[Dendrogram, NDArray[np.int64]]:
-    square, condensed = overlap_dissimilarity(
-        adjacency(value, settings), kind=settings.overlap, denominator=settings.denominator
-    )
+    square, condensed = overlap_dissimilarity(adjacency(value, settings), denominator=settings.denominator)
     dendrogram = average_linkage(condensed)
     del condensed
     cut = cut_tree_hybrid(

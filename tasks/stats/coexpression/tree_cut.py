@@ -51,7 +51,8 @@ def cut_tree_hybrid(
     above it; else one is taken into the other. `deep_split` 0 to 4 says how little is enough. Leaves outside
     the clusters then go to the nearest (`pam_stage`) by mean dissimilarity, if that is below
     `max_pam_distance` (the cut height) or the cluster's own width; with `pam_respects_dendrogram` only to
-    clusters on their own branch. Above `cut_height` (by default 99 % of the range of heights) nothing is joined.
+    clusters on their own branch. Above `cut_height` (by default 99 % of the range of heights) nothing is
+    joined.
 
     Raises
     ------
