@@ -67,19 +67,22 @@ def find_modules(
     chosen = np.ascontiguousarray(value[np.ix_(used, used_samples)])
     blocks = gene_blocks(chosen, settings) if block is None else np.asarray(block)[used]
     label = np.zeros(len(chosen), dtype=np.int64)
+    n_cut = 0
     dendrograms = []
     eigengenes: list[Eigengenes] = []
     for number in np.unique(blocks):
         genes = np.flatnonzero(blocks == number)
         dendrogram, found = _modules_of_block(chosen[genes], settings)
         dendrograms.append(dendrogram)
-        found[found > 0] += label.max(initial=0)
+        # Counted on from all modules that were cut, also those that do not stay, as R numbers them.
+        found[found > 0] += n_cut
+        n_cut = max(n_cut, int(found.max()))
         kept, own = trim_modules(chosen[genes], found, settings)
         label[genes] = kept
         if len(own.module):
             eigengenes.append(own)
     if eigengenes:
-        label = move_misplaced(chosen, label, _joined(eigengenes), settings)
+        label = move_misplaced(chosen, label, _joined(eigengenes), settings, n_samples=value.shape[1])
     merged = merge_modules(
         chosen,
         label,

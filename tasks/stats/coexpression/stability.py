@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tasks.stats.types import FloatArray
 
 FOUND_AGAIN = 0.5
-_MOST_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +83,12 @@ def module_stability(
             if best[0] != UNASSIGNED:
                 in_match += members & (found == best[0])
         if len(modules):
-            kme = module_membership(value[:, sample], module_eigengenes(value[:, sample], label)).kme
+            kme = module_membership(
+                value[:, sample],
+                module_eigengenes(value[:, sample], label),
+                kind=settings.correlation,
+                max_p_outliers=settings.max_p_outliers,
+            ).kme
             own = kme[np.arange(len(label)), np.minimum(own_place, len(modules) - 1)]
             ranked = rank_in_module(own, label)
             rank[draw] = np.where(ranked > 0, ranked, np.nan)
@@ -92,11 +96,10 @@ def module_stability(
 
 
 def _drawn(rng: np.random.Generator, n: int, least: int) -> NDArray[np.int64]:
-    for _ in range(_MOST_TRIES):
+    while True:
         drawn = rng.integers(0, n, n)
         if len(np.unique(drawn)) >= least:
-            break
-    return np.sort(drawn)
+            return np.sort(drawn)
 
 
 def _best_match(members: NDArray[np.bool_], found: NDArray[np.int64]) -> tuple[int, float]:

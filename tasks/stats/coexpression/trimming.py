@@ -44,13 +44,18 @@ def trim_modules(
 
 
 def move_misplaced(
-    value: FloatArray, label: NDArray[np.int64], eigengenes: Eigengenes, settings: NetworkSettings
+    value: FloatArray,
+    label: NDArray[np.int64],
+    eigengenes: Eigengenes,
+    settings: NetworkSettings,
+    *,
+    n_samples: int,
 ) -> NDArray[np.int64]:
     """Move a gene whose membership elsewhere is more significant by the factor `reassign_threshold`.
 
     The target is named by its place among the modules that are left, as in blockwiseModules, which is another
     module's label where a lower one was removed: kept so, that labels equal R's. A module left with too few
-    genes is dissolved.
+    genes is dissolved. `n_samples` is the number before any was left out, as in R.
     """
     before, label = label, label.copy()
     if not len(eigengenes.module) or settings.reassign_threshold <= 0:
@@ -64,7 +69,7 @@ def move_misplaced(
         own, best = kme[members, place], kme[members].max(axis=1)
         better = members[own < best]
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = _fisher_p(best[own < best], value.shape[1]) / _fisher_p(own[own < best], value.shape[1])
+            ratio = _fisher_p(best[own < best], n_samples) / _fisher_p(own[own < best], n_samples)
         moves = np.isfinite(ratio) & (ratio < settings.reassign_threshold)
         if moves.any():
             label[better[moves]] = kme[better[moves]].argmax(axis=1) + 1
