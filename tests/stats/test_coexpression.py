@@ -213,3 +213,9 @@ def test_wrong_options_are_refused(option: str, value: int, says: str) -> None:
 def test_too_few_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 4 and 4"):
         find_modules(np.random.default_rng(0).normal(size=(30, 3)), NetworkSettings(power=6))
+
+
+@pytest.mark.parametrize("wrong", [np.ones((3, 4)), np.zeros((3, 3))])
+def test_an_adjacency_without_its_diagonal_is_refused(wrong: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="square with 1 on the diagonal"):
+        topological_overlap(wrong)

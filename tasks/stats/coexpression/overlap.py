@@ -21,7 +21,12 @@ def topological_overlap(adjacency: FloatArray, *, denominator: Denominator = "mi
     TOM_ij = |sum over u of a_iu a_uj + a_ij| / (min(k_i, k_j) + 1 - |a_ij|), u neither i nor j, with the
     connectivity k the sum of a gene's absolute adjacencies; `denominator` "mean" takes the mean of the two
     in place of the lesser. Of adjacencies with signs this is the signed overlap: neighbours that speak
-    against each other cancel. The rounding of a float32 adjacency stays below 1e-6 for 20,000 genes.
+    against each other cancel.
+
+    Raises
+    ------
+    ValueError
+        For an adjacency that is not square, or has another diagonal.
 
     References
     ----------
@@ -66,6 +71,8 @@ def overlap_dissimilarity(
 def _blocks(adjacency: FloatArray, denominator: Denominator) -> Iterator[tuple[int, int, FloatArray]]:
     """Yield blocks of rows of the overlap, each from its diagonal to the right."""
     n_genes = len(adjacency)
+    if adjacency.shape != (n_genes, n_genes) or not (np.diagonal(adjacency) == 1).all():
+        raise ValueError(f"adjacency: shape {adjacency.shape}: must be square with 1 on the diagonal")
     connectivity = np.concatenate(
         [
             np.abs(adjacency[start : start + _BLOCK]).sum(axis=1, dtype=np.float64)
