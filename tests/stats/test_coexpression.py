@@ -17,7 +17,7 @@ from tasks.stats.coexpression.membership import intramodular_connectivity, modul
 from tasks.stats.coexpression.merging import merge_modules
 from tasks.stats.coexpression.network import find_modules, usable
 from tasks.stats.coexpression.overlap import overlap_dissimilarity, topological_overlap
-from tasks.stats.coexpression.scale_free import SoftThreshold, choose_power, power_by_samples
+from tasks.stats.coexpression.scale_free import SoftThreshold, choose_power, power_by_samples, soft_threshold
 from tasks.stats.coexpression.settings import NetworkSettings
 from tasks.stats.coexpression.tree_cut import cut_tree_hybrid
 
@@ -219,3 +219,20 @@ def test_too_few_samples_are_refused() -> None:
 def test_an_adjacency_without_its_diagonal_is_refused(wrong: np.ndarray) -> None:
     with pytest.raises(ValueError, match="square with 1 on the diagonal"):
         topological_overlap(wrong)
+
+
+@pytest.mark.parametrize("network", ["unsigned", "signed", "signed_hybrid"])
+@pytest.mark.parametrize("has_gaps", [False, True])
+def test_a_gene_that_does_not_vary_is_connected_to_none(network: str, has_gaps: bool) -> None:
+    value, _ = planted()
+    if has_gaps:
+        value[5, 3] = np.nan
+    settings = NetworkSettings(power=4, correlation="pearson", network=network)
+    with_constant = np.vstack([value, np.full(value.shape[1], 2.0)])
+    a = adjacency(with_constant, settings)
+    assert not a[-1, :-1].any()
+    found = soft_threshold(with_constant, [4], network=network)
+    others = soft_threshold(value, [4], network=network)
+    assert found.max_connectivity[0] == pytest.approx(others.max_connectivity[0])
+    n_genes = len(value)
+    assert found.mean_connectivity[0] == pytest.approx(others.mean_connectivity[0] * n_genes / (n_genes + 1))

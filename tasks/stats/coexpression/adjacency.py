@@ -27,15 +27,16 @@ def adjacency(value: FloatArray, settings: NetworkSettings) -> FloatArray:
     keep_sign = keeps_sign(settings)
     if np.isfinite(value).all():
         unit = standardised(value, kind=settings.correlation, max_p_outliers=settings.max_p_outliers).unit
-        return _blocked(np.nan_to_num(unit).astype(dtype), settings, keep_sign=keep_sign)
+        return _blocked(unit.astype(dtype), settings, keep_sign=keep_sign)
     if settings.correlation == "pearson":
         result = pairwise_pearson(value).astype(dtype)
     else:
         result = correlation(value, kind="bicor", max_p_outliers=settings.max_p_outliers).astype(dtype)
     for start in range(0, len(result), BLOCK):
         block = result[start : start + BLOCK]
-        np.nan_to_num(block, copy=False)
         connect(block, network=settings.network, power=settings.power, keep_sign=keep_sign)
+        # Only now: no correlation would be half an adjacency in a signed network.
+        np.nan_to_num(block, copy=False)
     np.fill_diagonal(result, 1.0)
     return result
 
@@ -52,6 +53,7 @@ def _blocked(unit: FloatArray, settings: NetworkSettings, *, keep_sign: bool) ->
         block = unit[start:end] @ unit[start:].T
         np.clip(block, -1.0, 1.0, out=block)
         connect(block, network=settings.network, power=settings.power, keep_sign=keep_sign)
+        np.nan_to_num(block, copy=False)
         result[start:end, start:] = block
         result[end:, start:end] = block[:, end - start :].T
     np.fill_diagonal(result, 1.0)

@@ -113,6 +113,7 @@ def soft_threshold(
         else:
             base = np.abs(block) if network == "unsigned" else np.maximum(block, 0)
         np.nan_to_num(base, copy=False)
+        np.fill_diagonal(base, 1.0)
         raised = np.ones_like(base)
         reached = 0.0
         for row, power in enumerate(table):
@@ -144,7 +145,7 @@ def _correlation_blocks(
 ) -> Iterator[tuple[int, FloatArray]]:
     """Yield rows of the correlation from the diagonal on; without missing values no square is kept."""
     if np.isfinite(value).all():
-        unit = np.nan_to_num(standardised(value, kind=kind, max_p_outliers=max_p_outliers).unit)
+        unit = standardised(value, kind=kind, max_p_outliers=max_p_outliers).unit
         for start in range(0, len(value), BLOCK):
             yield start, np.clip(unit[start : start + BLOCK] @ unit[start:].T, -1.0, 1.0)
         return
