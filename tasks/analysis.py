@@ -25,7 +25,9 @@ class Analysis:
 
     The function is called as `function(*frames, parameters=...)` and returns the whole result table
     `results.<name>`; module, function, result table, suite and test share that name. The tables of `uses`
-    follow those of `reads`, None for one that the study does not make.
+    follow those of `reads`, None for one that the study does not make. With `recalls` the function is also
+    given `former`, its own table in the version that this run reads (None at first), so that labels can stay;
+    what it recalls is recorded as an input and does not make it run again.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Analysis:
     reads: tuple[str, ...]
     parameters: type[Parameters]
     uses: tuple[str, ...] = ()
+    recalls: bool = False
 
     @property
     def fills(self) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tasks.gate import judge_table, references
 from tasks.modelling import count, inputs_of, provide
 from warehouse.errors import AnalysisError
+from warehouse.lake import LAKE
 from warehouse.lineage import LIBRARIES, code_of, fingerprint
 
 if TYPE_CHECKING:
@@ -55,8 +56,10 @@ def run_analysis(stage: Stage, one: SwitchedOn) -> bool:
         provide(stage, name)
     frames = [stage.frame(name) if name in inputs else None for name in tables]
     log.info("%s: started", analysis.name)
+    former = _former(stage, table) if analysis.recalls else None
+    recalled = {"former": former} if analysis.recalls else {}
     try:
-        result: pl.DataFrame = analysis.function(*frames, parameters=one.parameters)
+        result: pl.DataFrame = analysis.function(*frames, parameters=one.parameters, **recalled)
     except AnalysisError as error:
         raise AnalysisError(f"{stage.study.id}: {analysis.name}: {error}") from error
     stage.connection.register("result_frame", result)
@@ -65,7 +68,16 @@ def run_analysis(stage: Stage, one: SwitchedOn) -> bool:
     stage.provided.add(table)
     judge_table(stage, table, reference_tables=inputs)
     parameters = one.parameters.model_dump(mode="json")
-    rows = stage.made(table, own, inputs, parameters=parameters)
+    # Not part of the fingerprint: a table that was made from its former self would never be current.
+    read = inputs | ({table: stage.last_made[table].content} if former is not None else {})
+    rows = stage.made(table, own, read, parameters=parameters)
     stage.will_replace(table, suite.notes if suite else None, suite.columns if suite else {})
     log.info("%s: %s", table, count(rows, "row"))
     return True
+
+
+def _former(stage: Stage, table: str) -> pl.DataFrame | None:
+    """Return an analysis's own table as the version that this stage reads holds it."""
+    if table not in stage.in_lake or table not in stage.last_made:
+        return None
+    return stage.connection.sql(f"from {LAKE}.{table} at (version => {stage.input_version})").pl()

@@ -121,6 +121,37 @@ class GeneSetDifference(_Record):
     but_not_of: tuple[str, ...] = Field(min_length=1)
 
 
+class ExpressionNetwork(_Record):
+    """A co-expression network: the samples and genes that it is of, and the choices that make its modules.
+
+    `samples` keeps samples with one of the values named. `adjust_for` names columns of omics.sample whose
+    differences of level are taken out first: `usubjid` leaves what moves within patients. `n_genes` are the
+    most variable ones. Without `power` one is chosen: the lowest with a scale-free R squared above
+    `r_squared_cut`, if it is no higher than the usual one for the number of samples, else that one. The rest
+    is named as in WGCNA.
+    """
+
+    id: Identifier
+    title: str = Field(min_length=1)
+    samples: dict[str, tuple[str, ...]] = {}
+    adjust_for: tuple[str, ...] = ()
+    n_genes: int = Field(default=5000, ge=30)
+    power: float | None = Field(default=None, gt=0, le=30)
+    r_squared_cut: float = Field(default=0.85, gt=0, lt=1)
+    correlation: Literal["bicor", "pearson"] = "bicor"
+    max_p_outliers: float = Field(default=0.1, ge=0, le=1)
+    network: Literal["unsigned", "signed", "signed_hybrid"] = "signed_hybrid"
+    overlap: Literal["unsigned", "signed"] = "signed"
+    deep_split: int = Field(default=2, ge=0, le=4)
+    min_module_size: int = Field(default=30, ge=3)
+    merge_cut_height: float = Field(default=0.25, ge=0, le=1)
+    pam_stage: bool = True
+    pam_respects_dendrogram: bool = True
+    min_kme_to_stay: float = Field(default=0.3, ge=-1, le=1)
+    max_block_size: int = Field(default=20_000, ge=100)
+    precision: Literal["single", "double"] = "double"
+
+
 class Expression(_Record):
     """Rules that every analysis of expression shares, so that no two of them count other samples or genes.
 
@@ -137,6 +168,7 @@ class Expression(_Record):
     designs: tuple[ExpressionDesign, ...] = ()
     contrasts: tuple[ExpressionContrast, ...] = ()
     gene_set_differences: tuple[GeneSetDifference, ...] = ()
+    networks: tuple[ExpressionNetwork, ...] = ()
 
     @model_validator(mode="after")
     def _names_what_there_is(self) -> Self:
@@ -145,6 +177,7 @@ class Expression(_Record):
             ("designs.id", [design.id for design in self.designs]),
             ("contrasts.id", [contrast.id for contrast in self.contrasts]),
             ("gene_set_differences.id", [difference.id for difference in self.gene_set_differences]),
+            ("networks.id", [network.id for network in self.networks]),
             ("exclude_samples.sample_id", [sample.sample_id for sample in self.exclude_samples]),
             ("protected_genes", list(self.protected_genes)),
         ):

@@ -15,6 +15,7 @@ from warehouse.expression_plan import (
     Expression,
     ExpressionContrast,
     ExpressionDesign,
+    ExpressionNetwork,
     GeneSetDifference,
 )
 
@@ -351,6 +352,7 @@ def _record_at(path: tuple[int | str, ...]) -> type[BaseModel] | None:
         ("expression", "designs"): ExpressionDesign,
         ("expression", "contrasts"): ExpressionContrast,
         ("expression", "gene_set_differences"): GeneSetDifference,
+        ("expression", "networks"): ExpressionNetwork,
         ("expression", "exclude_samples"): ExcludedSample,
     }
     names = tuple(part for part in path if isinstance(part, str))

@@ -1,4 +1,4 @@
-"""Whether those whose score fell further are those whose signatures and genes fell further."""
+"""Whether those whose score fell further are those whose signatures, modules and genes fell further."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from tasks.analysis import Analysis
-from tasks.omics.measured import measured, named_contrast, own_contrasts
+from tasks.omics.measured import measured, named_contrast, own_contrasts, with_modules
 from tasks.omics.score_association import (
     SCHEMA as ASSOCIATION,
 )
@@ -36,21 +36,22 @@ def biomarker_response(  # noqa: PLR0917 - one argument for each table read
     sample: pl.DataFrame,
     feature: pl.DataFrame,
     scores: pl.DataFrame | None,
+    eigengenes: pl.DataFrame | None = None,
     *,
     parameters: BiomarkerResponseParameters,
 ) -> pl.DataFrame:
-    """Correlate the change of a score with the change of each signature and protected gene, over patients.
+    """Correlate the change of a score with that of each signature, module and protected gene, over patients.
 
     Positive: the signature falls as the score falls. One pair of changes per patient, never per sample,
     since two biopsies of a patient are not two patients. Ranks, because a dozen patients cannot show that a
     relation is straight, and the exact distribution of their orders, because no approximation holds there.
-    A correlation of changes says nothing of cause: whatever heals a lesion moves both. Each scorer, and the
-    genes, are a family of their own.
+    A correlation of changes says nothing of cause: whatever heals a lesion moves both. Each scorer, the
+    eigengenes of modules, and the genes are a family of their own.
     """
     declared = parameters.expression
     contrast = named_contrast(declared, parameters.treatment, "treatment")
     change = score_changes(adsl, adqs, parameters.estimand)
-    values = measured(expression, sample, feature, scores, declared=declared)
+    values = with_modules(measured(expression, sample, feature, scores, declared=declared), eigengenes)
     if values.about.is_empty():
         raise AnalysisError(
             "biomarker_response: nothing to correlate: name expression.protected_genes, or switch on the"
@@ -73,6 +74,6 @@ ANALYSIS = Analysis(
     name="biomarker_response",
     function=biomarker_response,
     reads=("adam.adsl", "adam.adqs", "omics.expression", "omics.sample", "omics.feature"),
-    uses=("results.signature_scores",),
+    uses=("results.signature_scores", "results.module_eigengenes"),
     parameters=BiomarkerResponseParameters,
 )

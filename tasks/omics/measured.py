@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasks.stats.types import FloatArray
     from warehouse.expression_plan import Expression, ExpressionContrast
 
-GENE, SIGNATURE = "gene", "signature"
+GENE, SIGNATURE, MODULE = "gene", "signature", "module"
 SCALE = "variance-stabilised expression (log2)"
 ABOUT = {
     "kind": pl.String,
@@ -113,6 +113,30 @@ def _signatures(scores: pl.DataFrame | None, samples: list[str]) -> tuple[pl.Dat
     # A set that is scored in no sample, being too small, is no measurement.
     is_scored = np.isfinite(value).any(axis=1)
     return about.filter(pl.Series(is_scored)).cast(pl.Schema(ABOUT)), value[is_scored]
+
+
+def with_modules(values: Measured, eigengenes: pl.DataFrame | None) -> Measured:
+    """Return the measurements and the eigengene of each module; NaN in samples not of its network."""
+    if eigengenes is None or eigengenes.is_empty():
+        return values
+    keys = ["network", "module", "colour"]
+    wide = eigengenes.pivot("sample_id", index=keys, values="eigengene").sort(keys)
+    samples = values.counts.sample["sample_id"].to_list()
+    missing = [pl.lit(None, dtype=pl.Float64).alias(name) for name in samples if name not in wide.columns]
+    value = wide.with_columns(missing).select(pl.col(samples).cast(pl.Float64).fill_null(np.nan)).to_numpy()
+    about = wide.select(
+        kind=pl.lit(MODULE),
+        collection="network",
+        name="colour",
+        scorer=pl.lit("eigengene"),
+        feature_id=pl.lit(None, dtype=pl.String),
+        unit=pl.lit("eigengene"),
+    ).cast(pl.Schema(ABOUT))
+    return Measured(
+        about=pl.concat([values.about, about]),
+        value=np.concatenate([values.value, value]),
+        counts=values.counts,
+    )
 
 
 def named_contrast(declared: Expression, contrast_id: str, key: str) -> ExpressionContrast:

@@ -12,11 +12,7 @@ from scipy.stats import false_discovery_control
 from tasks.analysis import Analysis, Parameters
 from tasks.omics.counts import CountMatrix, samples_of
 from tasks.omics.designs import subject_contrast
-from tasks.stats.hodges_lehmann import hodges_lehmann
-from tasks.stats.location import sign_flip
-from tasks.stats.power import smallest_p_signed_rank
-from tasks.stats.signed_rank import signed_rank_exact
-from tasks.stats.types import is_zero
+from tasks.omics.subject_changes import taking_part, tested_change
 from warehouse.errors import AnalysisError
 from warehouse.expression_plan import Expression
 
@@ -57,7 +53,6 @@ SCHEMA = {
     "method": pl.String,
 }
 _GRAIN = ("collection", "gene_set", "scorer")
-_LEAST_SUBJECTS = 2
 _FAMILY = ("contrast", "scorer", "collection")
 
 
@@ -115,7 +110,7 @@ def _of_contrast(
     chosen = samples_of(scores, design)
     rows: list[dict[str, Any]] = []
     for places, subjects, difference in _differences(contrast, chosen):
-        incomplete = _taking_part(contrast, chosen.sample) - set(subjects)
+        incomplete = taking_part(contrast, chosen.sample) - set(subjects)
         told = {"n_incomplete": len(incomplete), "incomplete_subjects": "; ".join(sorted(incomplete))}
         names = chosen.feature[places].iter_rows(named=True)
         for named, values in zip(names, difference, strict=True):
@@ -151,13 +146,6 @@ def _differences(
             yield places, [], np.empty((len(places), 0))
 
 
-def _taking_part(contrast: ExpressionContrast, sample: pl.DataFrame) -> set[str]:
-    if "usubjid" not in sample.columns:
-        return set()
-    is_asked = pl.col(contrast.variable).cast(pl.String).is_in(list(contrast.level_weights))
-    return set(sample.filter(is_asked)["usubjid"].drop_nulls())
-
-
 def _adjusted(family: pl.DataFrame) -> pl.DataFrame:
     tested = family.filter(pl.col("p_value").is_not_null())
     adjusted = tested.select(
@@ -171,39 +159,12 @@ def _adjusted(family: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tested(difference: FloatArray, parameters: SignatureChangesParameters) -> dict[str, Any]:
-    n = difference.size
-    if n < _LEAST_SUBJECTS:
-        reason = (
-            f"{n} subject(s) with a score at every level of the contrast: at least {_LEAST_SUBJECTS} needed"
-        )
-        return {"status": "not_estimable", "reason": reason, "n_subjects": n}
-    counted = {
-        "n_subjects": n,
-        "n_higher": int((difference[~is_zero(difference)] > 0).sum()),
-        "n_zero": int(is_zero(difference).sum()),
-        "mean_difference": float(difference.mean()),
-        "sd_difference": float(difference.std(ddof=1)),
-    }
-    if is_zero(difference).all():
-        return counted | {"status": "not_estimable", "reason": "no subject's score differs"}
-    rank = signed_rank_exact(difference)
-    flip = sign_flip(difference, n_resamples=parameters.n_resamples, seed=parameters.seed)
-    centre = hodges_lehmann(difference, level=parameters.confidence_level)
-    is_spread = not is_zero(difference - difference.mean()).all()
-    return counted | {
-        "status": "tested",
-        "direction": "higher" if centre.estimate > 0 else "lower" if centre.estimate < 0 else "level",
-        "hodges_lehmann": centre.estimate,
-        "ci_low": centre.interval.low,
-        "ci_high": centre.interval.high,
-        "ci_achieved_level": centre.interval.achieved_level,
-        "d_z": float(difference.mean() / difference.std(ddof=1)) if is_spread else None,
-        "signed_rank": rank.statistic,
-        "p_value": rank.p_value,
-        "smallest_p_value": smallest_p_signed_rank(rank.n_used),
-        "p_sign_flip": flip.p_value,
-        "is_sign_flip_exact": flip.is_exact,
-    }
+    return tested_change(
+        difference,
+        confidence_level=parameters.confidence_level,
+        n_resamples=parameters.n_resamples,
+        seed=parameters.seed,
+    )
 
 
 ANALYSIS = Analysis(

@@ -24,6 +24,7 @@ from warehouse.expression_plan import (
     Expression,
     ExpressionContrast,
     ExpressionDesign,
+    ExpressionNetwork,
     GeneSetDifference,
 )
 from warehouse.meta import study_tables
@@ -67,6 +68,7 @@ RECORDS: tuple[type[BaseModel], ...] = (
     ExcludedSample,
     ExpressionDesign,
     ExpressionContrast,
+    ExpressionNetwork,
     GeneSetDifference,
 )
 KEYS = [(record, key) for record in RECORDS for key in record.model_fields]
@@ -137,6 +139,7 @@ def test_every_key_of_study_toml_is_documented(record, key):
         ExcludedSample: "### `[expression]`",
         ExpressionDesign: "### `[[expression.designs]]`",
         ExpressionContrast: "### `[[expression.contrasts]]`",
+        ExpressionNetwork: "### `[[expression.networks]]`",
         GeneSetDifference: "### `[expression]`",
     }.get(record, "### `[design]`")
     assert f"`{key}`" in section(title)
@@ -146,7 +149,7 @@ def test_every_key_of_study_toml_is_documented(record, key):
 def test_every_key_of_study_toml_is_in_the_template(record, key):
     # `columns` and the lists of the design are sections of their own there; events are written in a line.
     if key in ("columns", "arms", "visits", "scores", "ae_queries") or (
-        record is Expression and key in ("designs", "contrasts", "gene_set_differences")
+        record is Expression and key in ("designs", "contrasts", "gene_set_differences", "networks")
     ):
         shown = rf"^(# )?\[.*\b{key}\]+$"
     else:

@@ -11,6 +11,9 @@ import pytest
 from expectations.judge import judge
 from expectations.suite import find_suites
 from tasks.analyses import ANALYSES
+from tasks.omics.gene_modules import GeneModulesParameters, gene_modules
+from tasks.omics.module_eigengenes import ModuleEigengenesParameters, module_eigengenes
+from tasks.omics.soft_thresholds import SoftThresholdsParameters, soft_thresholds
 from warehouse.study import Estimand, Family
 
 SUITES = Path(__file__).parents[2] / "expectations"
@@ -547,3 +550,106 @@ def biopsies():
 @pytest.fixture(scope="session")
 def make_biopsies():
     return Biopsies
+
+
+class PlantedNetwork:
+    """Twelve participants, lesion and skin, two visits, three planted modules and genes of their own."""
+
+    SUBJECTS = 12
+    MODULES = (range(80), range(80, 140), range(140, 190))
+    GENES = 340
+    LONE = "F339"
+
+    def __init__(self, *, seed=5, subjects=SUBJECTS):
+        random = np.random.default_rng(seed)
+        cells = [(tissue, visit) for tissue in ("LESIONAL", "SKIN") for visit in ("BASELINE", "WEEK 12")]
+        self.sample = pl.DataFrame(
+            [
+                {"sample_id": f"S{s:02}{c}", "usubjid": f"A{s:02}", "tissue": tissue, "visit": visit}
+                for s in range(1, subjects + 1)
+                for c, (tissue, visit) in enumerate(cells)
+            ]
+        )
+        n = self.sample.height
+        self.share = np.linspace(0.2, 0.95, subjects)[random.permutation(subjects)]
+        height = np.zeros((subjects, 4))
+        height[:, 0] = 2.0
+        height[:, 1] = 2.0 * (1 - self.share)
+        factors = [height.ravel() + random.normal(0, 0.1, n), *random.normal(0, 0.8, (2, n))]
+        log2 = random.uniform(8, 11, self.GENES)[:, None] + random.normal(0, 0.25, (self.GENES, n))
+        for members, factor in zip(self.MODULES, factors, strict=True):
+            log2[list(members)] += random.uniform(0.7, 1.0, len(members))[:, None] * factor
+        log2[190:] += random.normal(0, 0.6, (self.GENES - 190, n))
+        count = random.poisson(2**log2)
+        self.feature = pl.DataFrame(
+            {
+                "feature_id": [f"F{number:03}" for number in range(self.GENES)],
+                "symbol": [f"Gene{number:03}" for number in range(self.GENES)],
+            }
+        )
+        self.expression = (
+            pl.DataFrame(count, schema=self.sample["sample_id"].to_list())
+            .with_columns(self.feature["feature_id"])
+            .unpivot(index="feature_id", variable_name="sample_id", value_name="count")
+        )
+
+    @property
+    def omics(self):
+        return self.expression, self.sample, self.feature
+
+    @property
+    def gene_set(self):
+        sets = {"FALLING_INTERFERON": range(40), "OTHER": range(90, 120), "NOTHING": range(200, 230)}
+        return pl.DataFrame(
+            [
+                {"collection": "own", "gene_set": name, "symbol": f"Gene{number:03}", "description": name}
+                for name, numbers in sets.items()
+                for number in numbers
+            ]
+        )
+
+    def declared(self, **changes):
+        network = {"id": "skin", "title": "All biopsies", "n_genes": 400, "power": 6, "min_module_size": 20}
+        contrast = {"title": "a contrast", "design": "group"}
+        return {
+            "protected_genes": ["Gene339"],
+            "designs": [{"id": "group", "formula": "~ usubjid + group", "group": ["tissue", "visit"]}],
+            "contrasts": [
+                contrast | {"id": "treatment", "level": "LESIONAL WEEK 12", "reference": "LESIONAL BASELINE"},
+                contrast | {"id": "disease", "level": "LESIONAL BASELINE", "reference": "SKIN BASELINE"},
+            ],
+            "networks": [network | changes],
+        }
+
+    def results(self, **changes):
+        """Return the tables that the later analyses of a network read."""
+        declared = self.declared(**changes)
+        threshold = soft_thresholds(
+            *self.omics, parameters=SoftThresholdsParameters.model_validate({"expression": declared})
+        )
+        modules = gene_modules(
+            *self.omics,
+            threshold,
+            parameters=GeneModulesParameters.model_validate({"expression": declared}),
+        )
+        eigengenes = module_eigengenes(
+            *self.omics,
+            modules,
+            parameters=ModuleEigengenesParameters.model_validate({"expression": declared}),
+        )
+        return threshold, modules, eigengenes
+
+
+@pytest.fixture(scope="session")
+def network():
+    return PlantedNetwork()
+
+
+@pytest.fixture(scope="session")
+def network_results(network):
+    return network.results()
+
+
+@pytest.fixture(scope="session")
+def make_network():
+    return PlantedNetwork

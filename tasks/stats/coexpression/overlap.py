@@ -89,6 +89,8 @@ def _blocks(adjacency: FloatArray, denominator: Denominator) -> Iterator[tuple[i
         below = np.minimum if denominator == "min" else _mean
         divisor = below(connectivity[start:end, None], connectivity[None, start:])
         divisor -= np.abs(own)
+        # A gene connected to none has no overlap with itself to divide; its own is one by definition.
+        np.fill_diagonal(divisor, 1)
         block /= divisor
         yield start, end, block
 
