@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from tasks.analysis import Analysis, Parameters
 from tasks.omics.counts import CountMatrix, samples_of
 from tasks.omics.designs import subject_contrast
-from tasks.omics.measured import ABOUT, MODULE, Measured, own_contrasts
+from tasks.omics.measured import ABOUT, MODULE, Measured, named_contrast, own_contrasts
 from tasks.omics.score_association import ScoreAssociationParameters, associations, score_changes
 from tasks.omics.subject_changes import taking_part, tested_change
 from tasks.stats.coexpression.membership import gene_significance
@@ -102,9 +102,6 @@ class ModuleResponseParameters(Parameters):
     def _score_and_contrast(self) -> ModuleResponseParameters:
         if (self.estimand is None) != (self.treatment is None):
             raise ValueError("estimand, treatment: must be given together")
-        known = [contrast.id for contrast in self.expression.contrasts]
-        if self.treatment is not None and self.treatment not in known:
-            raise ValueError(f"treatment: {self.treatment}: must be one of {', '.join(known)}")
         return self
 
 
@@ -133,6 +130,8 @@ def module_response(
             "module_response: no contrast of levels is declared: [[expression.contrasts]] with level and"
             " reference, or weights, is needed"
         )
+    if parameters.treatment is not None:
+        named_contrast(parameters.expression, parameters.treatment, "treatment")
     if parameters.estimand and (adsl is None or adqs is None):
         raise AnalysisError("module_response: estimand: adam.adsl and adam.adqs must be made")
     rows: list[dict[str, Any]] = []

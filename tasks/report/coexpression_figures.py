@@ -36,8 +36,8 @@ def thresholds_figure(place: int, frames: Frames, about: About) -> str:
     )
     chosen = data.filter("is_chosen").row(0, named=True)
     caption = (
-        f"Soft thresholding. Left: fit of a scale-free network (R\N{SUPERSCRIPT TWO}, negative where the slope"
-        f" is positive), dashed at {chosen['r_squared_cut']:g}. Right: mean connectivity, on a logarithmic"
+        f"Soft thresholding. Left: fit of a scale-free network (R\N{SUPERSCRIPT TWO}, negative where the"
+        f" slope is positive), dashed at {chosen['r_squared_cut']:g}. Right: mean connectivity, on a logarithmic"
         f" scale. Chosen: power {chosen['power']:g}, {chosen['reason']}."
     )
     told = "; ".join(

@@ -201,7 +201,7 @@ def changes_table(place: int, frames: Frames, about: About) -> str:
             f"coexpression_changes_{place}",
             tested,
             columns,
-            caption="Change of each eigengene within participants: positive is higher in the first of the contrast",
+            caption="Change of each eigengene within participants: positive is higher in the contrast's first",
             about=about,
             whole_table=RESPONSE,
         )
@@ -269,7 +269,8 @@ def _role(row: Row) -> str:
         return "in no module: it follows none of them closely enough"
     if row["is_hub"]:
         return f"a hub of module {named(row)}"
-    return f"in module {named(row)}, but no hub of it: rank {integer(row['rank_in_module'])} of {integer(row['module_size'])}"
+    rank, size = integer(row["rank_in_module"]), integer(row["module_size"])
+    return f"in module {named(row)}, but no hub of it: rank {rank} of {size}"
 
 
 def _rank(row: Row) -> str:
@@ -298,7 +299,7 @@ def hubs_table(place: int, frames: Frames, about: About) -> str:
                 MODULE,
                 Column("Hub genes", lambda row: _wide(", ".join(map(_hub, row["genes"]))), is_markup=True),
             ],
-            caption="Hub genes in order of kME; in brackets their rank in nine of ten sets of resampled participants",
+            caption="Hub genes in order of kME; in brackets their rank in nine of ten resamples of participants",
             about=about,
             whole_table=HUBS,
         )

@@ -80,13 +80,15 @@ def test_a_network_without_a_chosen_power_is_refused(network, network_results):
 
 def test_what_differs_between_patients_is_taken_out(make_network):
     patients = make_network()
-    shift = pl.Series(np.random.default_rng(3).uniform(1, 8, patients.SUBJECTS))
+    shift = pl.Series(np.random.default_rng(3).uniform(-3, 3, patients.SUBJECTS))
     of_patient = dict(zip(patients.sample["usubjid"].unique().sort(), shift, strict=True))
     factor = patients.sample.select("sample_id", factor=pl.col("usubjid").replace_strict(of_patient))
     is_shifted = pl.col("feature_id") >= "F200"
     patients.expression = (
         patients.expression.join(factor, on="sample_id")
-        .with_columns(count=pl.when(is_shifted).then(pl.col("count") * pl.col("factor")).otherwise("count"))
+        .with_columns(
+            count=pl.when(is_shifted).then(pl.col("count") * 2.0 ** pl.col("factor")).otherwise("count")
+        )
         .with_columns(pl.col("count").round().cast(pl.Int64))
         .drop("factor")
     )

@@ -58,7 +58,7 @@ def test_gene_significance_is_of_the_contrast_within_patients(network_results, p
     # Hardly a patient rises: few of the 4,096 patterns of signs are as far out.
     assert (own["gene_significance_p_value"] < 0.01).all()
     others = planted.filter(pl.col("module") != falling)
-    assert (others["gene_significance"].abs() < 0.6).all()
+    assert (others["gene_significance"].abs() < 0.8).all()
 
 
 def test_the_same_seed_gives_the_same_and_another_other_patients(run, planted):

@@ -130,7 +130,7 @@ def test_under_no_change_exact_p_values_hold_their_level(run, network, network_r
 def test_what_cannot_be_asked_is_refused(run, network, estimand):
     with pytest.raises(ValidationError, match="must be given together"):
         run(treatment="treatment")
-    with pytest.raises(ValidationError, match="must be one of treatment, disease"):
+    with pytest.raises(AnalysisError, match=r"must be one of expression.contrasts: treatment, disease"):
         run(treatment="none", estimand=estimand(variable="pchg"))
     with pytest.raises(AnalysisError, match=r"adam.adsl and adam.adqs must be made"):
         run(treatment="treatment", estimand=estimand(variable="pchg"))
