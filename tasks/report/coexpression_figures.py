@@ -37,7 +37,7 @@ def thresholds_figure(place: int, frames: Frames, about: About) -> str:
     chosen = data.filter("is_chosen").row(0, named=True)
     caption = (
         f"Soft thresholding. Left: fit of a scale-free network (R\N{SUPERSCRIPT TWO}, negative where the"
-        f" slope is positive), dashed at {chosen['r_squared_cut']:g}. Right: mean connectivity, on a logarithmic"
+        f" slope is positive), dashed at {chosen['r_squared_cut']:g}. Right: mean connectivity, on a log"
         f" scale. Chosen: power {chosen['power']:g}, {chosen['reason']}."
     )
     told = "; ".join(
@@ -167,7 +167,7 @@ def patients_figure(place: int, frames: Frames, about: About) -> str:
     names = [named(panel.row(0, named=True)) for panel in panels]
     told = "; ".join(
         f"{name}: "
-        + ", ".join(f"{row['condition']} {number(row['eigengene'], 2)}" for row in _medians(panel))
+        + ", ".join(f"{row['condition']} {number(float(row['eigengene']), 2)}" for row in _medians(panel))
         for name, panel in zip(names, panels, strict=True)
     )
     return figure(
@@ -230,7 +230,9 @@ def _draw_patients(
     return alt.vconcat(*drawn, spacing=14) if narrow else alt.hconcat(*drawn, spacing=18)
 
 
-def _panel(panel: pl.DataFrame, name: str, conditions: list[str], *, with_title: bool) -> alt.LayerChart:
+def _panel(
+    panel: pl.DataFrame, name: str, conditions: list[str], *, with_title: bool
+) -> alt.LayerChart | alt.FacetChart:
     axis = alt.Axis(
         labelAngle=-40, labelExpr=f"{json.dumps(_broken(conditions))}[datum.value]", labelOverlap=False
     )

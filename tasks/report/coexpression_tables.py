@@ -133,7 +133,7 @@ def _strongest_sets(enrichment: pl.DataFrame | None) -> dict[int, str] | None:
             for row in part.head(SETS_NAMED).iter_rows(named=True)
         ]
         more = part.height - SETS_NAMED
-        said[int(module)] = "; ".join(names) + (f"; and {integer(more)} more" if more > 0 else "")  # type: ignore[call-overload]
+        said[int(module)] = "; ".join(names) + (f"; and {integer(more)} more" if more > 0 else "")
     return said
 
 
@@ -201,7 +201,7 @@ def changes_table(place: int, frames: Frames, about: About) -> str:
             f"coexpression_changes_{place}",
             tested,
             columns,
-            caption="Change of each eigengene within participants: positive is higher in the contrast's first",
+            caption="Change of each eigengene within participants: positive: higher in the first",
             about=about,
             whole_table=RESPONSE,
         )
@@ -299,7 +299,7 @@ def hubs_table(place: int, frames: Frames, about: About) -> str:
                 MODULE,
                 Column("Hub genes", lambda row: _wide(", ".join(map(_hub, row["genes"]))), is_markup=True),
             ],
-            caption="Hub genes in order of kME; in brackets their rank in nine of ten resamples of participants",
+            caption="Hub genes in order of kME; in brackets the rank in nine of ten resamples",
             about=about,
             whole_table=HUBS,
         )
