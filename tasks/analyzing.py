@@ -6,6 +6,7 @@ import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from tasks.borrowing import load, offer
 from tasks.gate import judge_table, references
 from tasks.modelling import count, inputs_of, provide
 from warehouse.errors import AnalysisError
@@ -19,12 +20,18 @@ if TYPE_CHECKING:
 
     from expectations.suite import Suite
     from tasks.analyses import SwitchedOn
+    from tasks.analysis import Borrowed
     from tasks.stage import Stage
 
 log = logging.getLogger("trialhouse")
 
 
-def analysis_fingerprint(one: SwitchedOn, suite: Suite | None, content: Mapping[str, str]) -> str:
+def analysis_fingerprint(
+    one: SwitchedOn,
+    suite: Suite | None,
+    content: Mapping[str, str],
+    borrowed: Mapping[str, Borrowed] | None = None,
+) -> str:
     """Hash what decides a result: code, libraries, parameters, suite, and the content of its tables."""
     return fingerprint(
         "analysis",
@@ -35,7 +42,18 @@ def analysis_fingerprint(one: SwitchedOn, suite: Suite | None, content: Mapping[
         },
         inputs_of((*one.analysis.reads, *one.analysis.uses), suite, content),
         parameters=one.parameters.model_dump(mode="json"),
+        **({"borrowed": [_told(each) for each in borrowed.values()]} if borrowed else {}),
     )
+
+
+def _told(borrowed: Borrowed) -> dict[str, object]:
+    return {
+        "study": borrowed.study,
+        "title": borrowed.title,
+        "content": dict(borrowed.content),
+        "expression": borrowed.expression.model_dump(mode="json"),
+        "missing": borrowed.missing,
+    }
 
 
 def run_analysis(stage: Stage, one: SwitchedOn) -> bool:
@@ -47,7 +65,12 @@ def run_analysis(stage: Stage, one: SwitchedOn) -> bool:
     if blocked:
         stage.stopped[table] = f"not run, for it reads {', '.join(blocked)}"
         return False
-    own = analysis_fingerprint(one, suite, stage.content)
+    settings = stage.lake.settings
+    offered = {
+        study: offer(study, analysis.borrows, settings)
+        for study in (one.parameters.other_studies if analysis.borrows else ())
+    }
+    own = analysis_fingerprint(one, suite, stage.content, offered)
     if stage.is_current(table, own):
         stage.content[table] = stage.last_made[table].content
         return False
@@ -57,9 +80,11 @@ def run_analysis(stage: Stage, one: SwitchedOn) -> bool:
     frames = [stage.frame(name) if name in inputs else None for name in tables]
     log.info("%s: started", analysis.name)
     former = _former(stage, table) if analysis.recalls else None
-    recalled = {"former": former} if analysis.recalls else {}
+    given: dict[str, object] = {"former": former} if analysis.recalls else {}
+    if analysis.borrows:
+        given["borrowed"] = {study: load(each, settings) for study, each in offered.items()}
     try:
-        result: pl.DataFrame = analysis.function(*frames, parameters=one.parameters, **recalled)
+        result: pl.DataFrame = analysis.function(*frames, parameters=one.parameters, **given)
     except AnalysisError as error:
         raise AnalysisError(f"{stage.study.id}: {analysis.name}: {error}") from error
     stage.connection.register("result_frame", result)
@@ -70,7 +95,12 @@ def run_analysis(stage: Stage, one: SwitchedOn) -> bool:
     parameters = one.parameters.model_dump(mode="json")
     # Not part of the fingerprint: a table that was made from its former self would never be current.
     read = inputs | ({table: stage.last_made[table].content} if former is not None else {})
-    rows = stage.made(table, own, read, parameters=parameters)
+    elsewhere = {
+        f"{each.study}:{name}": (content, each.version)
+        for each in offered.values()
+        for name, content in each.content.items()
+    }
+    rows = stage.made(table, own, read, parameters=parameters, elsewhere=elsewhere)
     stage.will_replace(table, suite.notes if suite else None, suite.columns if suite else {})
     log.info("%s: %s", table, count(rows, "row"))
     return True

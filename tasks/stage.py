@@ -129,10 +129,12 @@ class Stage:
         *,
         content: str | None = None,
         parameters: Mapping[str, object] | None = None,
+        elsewhere: Mapping[str, tuple[str, int | None]] | None = None,
     ) -> int:
         """Record what a table was made from; return its number of rows.
 
-        `content` is given where it is known without reading the rows.
+        `content` is given where it is known without reading the rows; `elsewhere` are content and version of
+        tables read in other lakes.
         """
         if content is None:
             content, rows = content_of(self.connection, table)
@@ -147,9 +149,13 @@ class Stage:
             "rows": rows,
             "parameters": as_json(parameters) if parameters is not None else None,
         }
+        read: dict[str, tuple[str, int | None]] = {
+            **{name: (inputs[name], self.input_version) for name in sorted(inputs)},
+            **(elsewhere or {}),
+        }
         self.ledgers["lineage"] += [
-            {**lineage, "input": name, "input_content": inputs[name], "input_version": self.input_version}
-            for name in sorted(inputs)
+            {**lineage, "input": name, "input_content": hashed, "input_version": version}
+            for name, (hashed, version) in read.items()
         ] or [lineage]
         return rows
 

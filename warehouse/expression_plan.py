@@ -152,6 +152,22 @@ class ExpressionNetwork(_Record):
     precision: Literal["single", "double"] = "double"
 
 
+class PreservationTest(_Record):
+    """The question whether the modules of a network are modules in other samples too.
+
+    `samples` and `adjust_for` choose the samples of the test as they do for a network; with `study` they are
+    those of another study, whose lake is read and never written. Genes are matched by `match_by`.
+    """
+
+    id: Identifier
+    title: str = Field(min_length=1)
+    network: Identifier
+    study: Identifier | None = None
+    samples: dict[str, tuple[str, ...]] = {}
+    adjust_for: tuple[str, ...] = ()
+    match_by: Literal["feature_id", "symbol"] = "feature_id"
+
+
 class Expression(_Record):
     """Rules that every analysis of expression shares, so that no two of them count other samples or genes.
 
@@ -169,6 +185,7 @@ class Expression(_Record):
     contrasts: tuple[ExpressionContrast, ...] = ()
     gene_set_differences: tuple[GeneSetDifference, ...] = ()
     networks: tuple[ExpressionNetwork, ...] = ()
+    preservation_tests: tuple[PreservationTest, ...] = ()
 
     @model_validator(mode="after")
     def _names_what_there_is(self) -> Self:
@@ -178,11 +195,19 @@ class Expression(_Record):
             ("contrasts.id", [contrast.id for contrast in self.contrasts]),
             ("gene_set_differences.id", [difference.id for difference in self.gene_set_differences]),
             ("networks.id", [network.id for network in self.networks]),
+            ("preservation_tests.id", [test.id for test in self.preservation_tests]),
             ("exclude_samples.sample_id", [sample.sample_id for sample in self.exclude_samples]),
             ("protected_genes", list(self.protected_genes)),
         ):
             if repeated := sorted({value for value in values if values.count(value) > 1}):
                 raise ValueError(f"{name}: {', '.join(repeated)} stands more than once; each must be unique")
+        networks = [network.id for network in self.networks]
+        for test in self.preservation_tests:
+            if test.network not in networks:
+                known = ", ".join(networks) or "none: none is declared"
+                raise ValueError(
+                    f"preservation_tests.{test.id}: network {test.network!r}: must be one of {known}"
+                )
         for contrast in self.contrasts:
             place = f"contrasts.{contrast.id}"
             if contrast.design not in designs:

@@ -143,7 +143,10 @@ LEDGERS: Mapping[str, Ledger] = {
         {
             "run_id": ("VARCHAR", "the run that made the target"),
             "target": ("VARCHAR", "table made"),
-            "input": ("VARCHAR", "table read; null for a target that reads none"),
+            "input": (
+                "VARCHAR",
+                "table read, as study:table in another lake; null for a target that reads none",
+            ),
             "input_content": ("VARCHAR", "hash of the input's rows as read"),
             "input_version": ("BIGINT", "version of the lake that was read"),
             "fingerprint": (

@@ -96,18 +96,42 @@ def network_expressions(
         raise AnalysisError("no network is declared: [[expression.networks]] with id and title is needed")
     counts = count_matrix(expression, sample, feature, declared=declared)
     stabilised = vst(counts)
-    place = {name: number for number, name in enumerate(counts.sample["sample_id"])}
     for network in declared.networks:
         chosen = _samples(counts, network)
-        columns = np.array([place[name] for name in chosen.sample["sample_id"]])
-        rows = _genes(chosen, stabilised[:, columns], network, declared)
+        value = stabilised[:, _places(counts, chosen)]
+        rows = _genes(chosen, value, network, declared)
         yield NetworkExpression(
             network=network,
             feature=chosen.feature[rows.tolist()],
             sample=chosen.sample,
-            value=_adjusted(stabilised[np.ix_(rows, columns)], chosen.sample, network),
+            value=_adjusted(value[rows], chosen.sample, network),
             excluded_text=counts.excluded_text,
         )
+
+
+def every_gene(
+    expression: pl.DataFrame,
+    sample: pl.DataFrame,
+    feature: pl.DataFrame,
+    *,
+    declared: Expression,
+    network: ExpressionNetwork,
+) -> NetworkExpression:
+    """Return the expression of all genes in the samples of a network, declared or not."""
+    counts = count_matrix(expression, sample, feature, declared=declared)
+    chosen = _samples(counts, network)
+    return NetworkExpression(
+        network=network,
+        feature=chosen.feature,
+        sample=chosen.sample,
+        value=_adjusted(vst(counts)[:, _places(counts, chosen)], chosen.sample, network),
+        excluded_text=counts.excluded_text,
+    )
+
+
+def _places(counts: CountMatrix, chosen: CountMatrix) -> NDArray[np.intp]:
+    place = {name: number for number, name in enumerate(counts.sample["sample_id"])}
+    return np.array([place[name] for name in chosen.sample["sample_id"]])
 
 
 def _samples(counts: CountMatrix, network: ExpressionNetwork) -> CountMatrix:

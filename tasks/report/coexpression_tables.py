@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from tasks.report.expression import FALSE_DISCOVERY_RATE, FALSE_DISCOVERY_RATE_SAID
-from tasks.report.module_colours import MODULE, marked, named
+from tasks.report.module_colours import MODULE, named
 from tasks.report.tables import Column, numeric, plain, prose, table
 from tasks.report.wording import (
     ABSENT,
@@ -353,25 +353,48 @@ def enrichment_table(place: int, frames: Frames, about: About) -> str:
 
 
 def preservation_table(place: int, frames: Frames, about: About) -> str:
-    """Write whether the modules hold together in other data, where that was asked."""
+    """Write whether the modules hold together in other samples, where that was asked."""
     rows = frames.get(PRESERVATION)
     if rows is None:
         return ""
-    return table(
-        f"coexpression_preservation_{place}",
-        rows.sort("test", "module"),
-        [
-            Column(
-                "Module",
-                marked if "colour" in rows.columns else lambda row: integer(row["module"]),
-                is_markup=True,
-            ),
-            plain("In", "test"),
-            numeric("Zsummary", "z_summary", lambda value: number(value, 1)),
-            numeric("Median rank", "median_rank", lambda value: number(value, 0)),
-            prose("Verdict", lambda row: str(row["verdict"] or "")),
-        ],
-        caption="Modules in other data: Zsummary grows with the size of a module, the median rank does not",
-        about=about,
-        whole_table=PRESERVATION,
+    modules = rows.filter(pl.col("module") > 0)
+    tested = modules.filter(pl.col("status") == "tested").sort("test", "module")
+    untested = (
+        modules.filter(pl.col("status") == "not_tested")
+        .unique(["test", "reason"], maintain_order=True)
+        .iter_rows(named=True)
+    )
+    said = "".join(f"<p>{escape(row['test_title'])}: {escape(row['reason'])}.</p>" for row in untested)
+    if tested.is_empty():
+        return said
+    warned = tested.unique("test", maintain_order=True).filter(pl.col("warning").is_not_null())
+    notes = "".join(
+        f" {escape(row['test_title'])}: {escape(row['warning'])}." for row in warned.iter_rows(named=True)
+    )
+    return (
+        table(
+            f"coexpression_preservation_{place}",
+            tested,
+            [
+                plain("In", "test_title"),
+                MODULE,
+                Column(
+                    "Genes",
+                    lambda row: f"{integer(row['n_genes_tested'])} of {integer(row['module_size'])}",
+                    align="right",
+                ),
+                numeric("Samples", "n_samples_test"),
+                numeric("Zsummary", "z_summary", lambda value: number(value, 1)),
+                numeric("p", "p_value", p_value),
+                numeric("p adjusted", "p_adjusted", p_value),
+                numeric("Median rank", "median_rank", lambda value: number(value, 1)),
+                prose("Preserved", lambda row: str(row["verdict"])),
+            ],
+            caption="Modules in other samples: Zsummary (2: weak, 10: strong) grows with the size of a module,"
+            " the median rank (1: best) does not",
+            about=about,
+            whole_table=PRESERVATION,
+        )
+        + (f'<p class="note wide-note">{notes.strip()}</p>' if notes else "")
+        + said
     )

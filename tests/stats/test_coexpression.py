@@ -181,10 +181,10 @@ def test_correlation_p_value_is_student_s() -> None:
 
 
 def test_power_falls_back_on_the_number_of_samples() -> None:
-    def fits(r_squared: list[float], mean: list[float]) -> SoftThreshold:
+    def fits(r_squared: list[float], mean: list[float], first: float = 1) -> SoftThreshold:
         k = np.array(mean)
         return SoftThreshold(
-            power=np.arange(1.0, 4),
+            power=first + np.arange(3.0),
             r_squared=np.array(r_squared),
             slope=np.array([-1.0, -1, -1]),
             truncated_r_squared=np.array(r_squared),
@@ -196,6 +196,12 @@ def test_power_falls_back_on_the_number_of_samples() -> None:
     chosen = choose_power(fits([0.2, 0.9, 0.95], [50, 20, 5]), 24, network="signed_hybrid")
     assert (chosen.power, chosen.rule) == (2, "scale_free_fit")
     assert choose_power(fits([0.2, 0.5, 0.9], [50, 20, 0.5]), 24, network="signed").power == 16
+    # A fit at power 9 would do with 19 samples, but not with 24, for which 8 is usual.
+    high = fits([0.2, 0.5, 0.9], [50, 20, 5], first=7)
+    assert choose_power(high, 19, network="unsigned").rule == "scale_free_fit"
+    chosen = choose_power(high, 24, network="unsigned")
+    assert (chosen.power, chosen.rule) == (8, "sample_size_table")
+    assert "not reached before power 9 (0.900)" in chosen.reason
     assert [power_by_samples(n, network="signed_hybrid") for n in (12, 20, 30, 40, 41)] == [9, 8, 7, 6, 6]
 
 

@@ -165,12 +165,14 @@ def choose_power(
 
     A power fits when R squared is above `r_squared_cut` with a negative slope and the mean connectivity is 1
     or more: beyond, hardly any gene is connected and the fit is of noise. A strong contrast among samples
-    (tissue, batch) makes every gene correlate, and no power fits; the table by samples of the authors of
-    WGCNA then stands in.
+    (tissue, batch) makes every gene correlate; then no power fits, or only one so high that it leaves the
+    contrast alone. Where none fits up to the usual power for so many samples, by the table of the authors of
+    WGCNA, that one is taken.
     """
+    usual = float(power_by_samples(n_samples, network=network))
     fits = (table.r_squared > r_squared_cut) & (table.slope < 0) & (table.mean_connectivity >= 1)
-    if fits.any():
-        row = int(np.flatnonzero(fits)[0])
+    row = int(np.flatnonzero(fits)[0]) if fits.any() else None
+    if row is not None and table.power[row] <= usual:
         return PowerChoice(
             power=float(table.power[row]),
             rule="scale_free_fit",
@@ -179,14 +181,17 @@ def choose_power(
                 f" ({table.r_squared[row]:.3f}, mean connectivity {table.mean_connectivity[row]:.1f})"
             ),
         )
-    power = power_by_samples(n_samples, network=network)
+    if row is None:
+        why = f"no power has scale-free R squared above {r_squared_cut:g} with mean connectivity of 1 or more"
+    else:
+        why = (
+            f"scale-free R squared above {r_squared_cut:g} is not reached before power {table.power[row]:g}"
+            f" ({table.r_squared[row]:.3f})"
+        )
     return PowerChoice(
-        power=float(power),
+        power=usual,
         rule="sample_size_table",
-        reason=(
-            f"no power has scale-free R squared above {r_squared_cut:g} with mean connectivity of 1 or more:"
-            f" the usual power for {n_samples} samples"
-        ),
+        reason=f"{why}: the usual power for {n_samples} samples",
     )
 
 
