@@ -38,7 +38,7 @@ class Borrowed:
     title: str = ""
     version: int | None = None
     content: Mapping[str, str] = field(default_factory=dict)
-    expression: Expression = Expression()
+    expression: Expression = field(default_factory=Expression)
     frames: tuple[pl.DataFrame, ...] = ()
     missing: str | None = None
 

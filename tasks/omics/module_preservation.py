@@ -68,7 +68,7 @@ _LEAST_GENES = 30
 
 
 class ModulePreservationParameters(Parameters):
-    """The tests are declared in [[expression.preservation_tests]]; genes are permuted `n_permutations` times."""
+    """Tests are declared in [[expression.preservation_tests]]; their genes are permuted `n_permutations` times."""
 
     n_permutations: int = Field(default=100, ge=10)
     seed: int = Field(default=20240101, ge=0)

@@ -390,8 +390,8 @@ def preservation_table(place: int, frames: Frames, about: About) -> str:
                 numeric("Median rank", "median_rank", lambda value: number(value, 1)),
                 prose("Preserved", lambda row: str(row["verdict"])),
             ],
-            caption="Modules in other samples: Zsummary (2: weak, 10: strong) grows with the size of a module,"
-            " the median rank (1: best) does not",
+            caption="Modules in other samples: Zsummary (from 2 weak, from 10 strong) grows with a module's size,"
+            " the median rank (1 is best) does not",
             about=about,
             whole_table=PRESERVATION,
         )

@@ -26,6 +26,7 @@ from warehouse.expression_plan import (
     ExpressionDesign,
     ExpressionNetwork,
     GeneSetDifference,
+    PreservationTest,
 )
 from warehouse.meta import study_tables
 from warehouse.study import (
@@ -69,6 +70,7 @@ RECORDS: tuple[type[BaseModel], ...] = (
     ExpressionDesign,
     ExpressionContrast,
     ExpressionNetwork,
+    PreservationTest,
     GeneSetDifference,
 )
 KEYS = [(record, key) for record in RECORDS for key in record.model_fields]
@@ -140,6 +142,7 @@ def test_every_key_of_study_toml_is_documented(record, key):
         ExpressionDesign: "### `[[expression.designs]]`",
         ExpressionContrast: "### `[[expression.contrasts]]`",
         ExpressionNetwork: "### `[[expression.networks]]`",
+        PreservationTest: "### `[[expression.preservation_tests]]`",
         GeneSetDifference: "### `[expression]`",
     }.get(record, "### `[design]`")
     assert f"`{key}`" in section(title)
@@ -149,7 +152,8 @@ def test_every_key_of_study_toml_is_documented(record, key):
 def test_every_key_of_study_toml_is_in_the_template(record, key):
     # `columns` and the lists of the design are sections of their own there; events are written in a line.
     if key in ("columns", "arms", "visits", "scores", "ae_queries") or (
-        record is Expression and key in ("designs", "contrasts", "gene_set_differences", "networks")
+        record is Expression
+        and key in ("designs", "contrasts", "gene_set_differences", "networks", "preservation_tests")
     ):
         shown = rf"^(# )?\[.*\b{key}\]+$"
     else:

@@ -41,7 +41,7 @@ class TestFirstRun:
         assert [row["commit_message"] for row in versions[1:]] == [
             "landed 61 files",
             "built 30 tables",
-            "ran 38 analyses, built 14 report tables",
+            "ran 39 analyses, built 14 report tables",
         ]
         stages = rows("select stage, status, flow_run, input_version from meta.run order by started_at")
         assert stages == [

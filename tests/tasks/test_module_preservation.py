@@ -79,9 +79,9 @@ def test_the_module_of_the_lesion_is_none_in_skin_without_one(lesions, in_skin):
     lesion, *others = _planted(lesions[1])
     z = dict(in_skin.select("module", "z_summary").iter_rows())
     verdict = dict(in_skin.select("module", "verdict").iter_rows())
-    assert z[lesion] < 2
-    assert verdict[lesion] == "no evidence"
-    assert all(z[module] > 5 for module in others)
+    # A tenth of the factor is left there, and the eye of the test is sharp.
+    assert verdict[lesion] != "strong"
+    assert all(verdict[module] == "strong" and z[module] > 2 * z[lesion] for module in others)
     rank = dict(in_skin.select("module", "median_rank").iter_rows())
     assert all(rank[module] < rank[lesion] for module in others)
 
@@ -105,7 +105,7 @@ def test_all_planted_modules_but_their_centres_hold_in_another_study(lesions, as
     tested = found.filter(pl.col("status") == "tested")
     assert tested["test_title"].unique().to_list() == [f"In other samples ({TITLE})"]
     assert (tested["z_density"] > 5).all()
-    assert (tested["p_value"] == pytest.approx(1 / 21)).all()
+    assert tested["p_value"].to_list() == [pytest.approx(1 / 21)] * tested.height
     assert tested["n_samples_in_both"].unique().to_list() == [0]
 
 
@@ -119,10 +119,10 @@ def test_a_study_that_cannot_be_read_is_said_row_by_row(ask, unmet, in_skin):
     assert unmet(found, "module_preservation") == []
 
 
-def test_genes_that_do_not_match_and_samples_that_are_not_there_are_said(ask, elsewhere, network):
+def test_genes_that_do_not_match_and_samples_that_are_not_there_are_said(ask, elsewhere):
     frames = (elsewhere.frames[0], elsewhere.frames[1])
     renamed = elsewhere.frames[2].with_columns(symbol="X" + pl.col("symbol"))
-    other = Borrowed(study="other", expression=elsewhere.expression, frames=(*frames, renamed))
+    other = Borrowed(study="other", frames=(*frames, renamed))
     found = ask({"study": "other", "match_by": "symbol"}, borrowed={"other": other})
     assert found["reason"].unique().to_list() == ["0 gene(s) in both by symbol: at least 30 are needed"]
     found = ask({"samples": {"tissue": ["BLOOD"]}})

@@ -178,7 +178,7 @@ def _summaries(z: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 def _median(value: FloatArray) -> FloatArray:
     """Return the median over the last axis of what is known, NaN where nothing is."""
-    known = np.isfinite(value).any(axis=-1)
+    known = np.asarray(np.isfinite(value).any(axis=-1))
     filled = np.where(known[..., None], value, 0.0)
     return np.where(known, np.nanmedian(filled, axis=-1), np.nan)
 
