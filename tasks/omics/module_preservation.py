@@ -65,6 +65,7 @@ SCHEMA = {
 }
 _WEAK, _STRONG = 2.0, 10.0
 _LEAST_GENES = 30
+_MUCH = 0.5
 
 
 class ModulePreservationParameters(Parameters):
@@ -217,12 +218,14 @@ def _tested(
         "n_genes_matched": int(result.used.sum()),
         "n_samples_test": found.sample.height,
         "n_samples_in_both": shared,
-        "warning": _warning(found, shared),
     }
+    matched = label[own][result.used]
     adjusted = _adjusted(result)
     place = {int(module): number for number, module in enumerate(result.module)}
     for module in sorted({*place, *np.unique(label).tolist()}):
         row = {**said, **about, **_module(module, label)}
+        n_matched = int((matched == module).sum())
+        row["warning"] = _warning(found, shared, n_matched, row["module_size"] if module > 0 else None)
         number = place.get(module)
         if number is None:
             yield row | {
@@ -280,12 +283,14 @@ def _adjusted(result: ModulePreservation) -> NDArray[np.float64]:
     return adjusted
 
 
-def _warning(found: NetworkExpression, shared: int) -> str | None:
+def _warning(found: NetworkExpression, shared: int, n_matched: int, size: int | None) -> str | None:
     told = []
     if found.warning:
         told.append(f"the test has {found.warning}")
     if shared:
         told.append(f"{shared} of its samples made the modules too: that they hold in these proves nothing")
+    if size is not None and n_matched < _MUCH * size:
+        told.append(f"{n_matched} of {size} genes are in the test: it speaks of these alone")
     return "; ".join(told) or None
 
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from tasks.report.expression import FALSE_DISCOVERY_RATE, FALSE_DISCOVERY_RATE_SAID
 from tasks.report.module_colours import MODULE, named
-from tasks.report.tables import Column, numeric, plain, prose, table
+from tasks.report.tables import Column, folded, numeric, plain, prose, table
 from tasks.report.wording import (
     ABSENT,
     breakable,
@@ -367,9 +367,10 @@ def preservation_table(place: int, frames: Frames, about: About) -> str:
     said = "".join(f"<p>{escape(row['test_title'])}: {escape(row['reason'])}.</p>" for row in untested)
     if tested.is_empty():
         return said
-    warned = tested.unique("test", maintain_order=True).filter(pl.col("warning").is_not_null())
+    warned = tested.filter(pl.col("warning").is_not_null()).unique(["test", "warning"], maintain_order=True)
     notes = "".join(
-        f" {escape(row['test_title'])}: {escape(row['warning'])}." for row in warned.iter_rows(named=True)
+        f"<li>{escape(row['test_title'])}, {named(row)}: {escape(row['warning'])}.</li>"
+        for row in warned.iter_rows(named=True)
     )
     return (
         table(
@@ -390,11 +391,11 @@ def preservation_table(place: int, frames: Frames, about: About) -> str:
                 numeric("Median rank", "median_rank", lambda value: number(value, 1)),
                 prose("Preserved", lambda row: str(row["verdict"])),
             ],
-            caption="Modules in other samples: Zsummary (from 2 weak, from 10 strong) grows with a module's size,"
+            caption="Modules in other samples: Zsummary (2 is weak, 10 strong) grows with a module's size,"
             " the median rank (1 is best) does not",
             about=about,
             whole_table=PRESERVATION,
         )
-        + (f'<p class="note wide-note">{notes.strip()}</p>' if notes else "")
+        + (folded("Warnings of these tests", f'<ul class="note">{notes}</ul>') if notes else "")
         + said
     )
