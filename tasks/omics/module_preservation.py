@@ -69,7 +69,7 @@ _MUCH = 0.5
 
 
 class ModulePreservationParameters(Parameters):
-    """Tests are declared in [[expression.preservation_tests]]; their genes are permuted `n_permutations` times."""
+    """Tests are declared in [[expression.preservation_tests]]; `n_permutations` is of their genes."""
 
     n_permutations: int = Field(default=100, ge=10)
     seed: int = Field(default=20240101, ge=0)

@@ -23,6 +23,8 @@ THRESHOLDS = "results.soft_thresholds"
 MODULES_DRAWN = 3
 MOST_CONDITIONS = 8
 _LETTERS_OF_A_CONTRAST = 17
+_WIDTH_OF_A_LETTER = 8
+_HEIGHT_OF_A_LINE = 12
 
 
 def thresholds_figure(place: int, frames: Frames, about: About) -> str:
@@ -118,15 +120,17 @@ def _draw_changes(drawn: pl.DataFrame, width: int) -> Drawing:
     narrow = width == NARROW
     contrasts = drawn.unique("contrast", maintain_order=True).select("contrast", "contrast_title")
     modules = drawn.unique("module").sort("module")["name"].to_list()
+    letters = max(_LETTERS_OF_A_CONTRAST, width // contrasts.height // _WIDTH_OF_A_LETTER)
     lines = {
-        name: [name] if narrow else textwrap.wrap(title, _LETTERS_OF_A_CONTRAST)
-        for name, title in contrasts.iter_rows()
+        name: [name] if narrow else textwrap.wrap(title, letters) for name, title in contrasts.iter_rows()
     }
     axis = alt.Axis(
         orient="top",
         labelExpr=f"{json.dumps(lines)}[datum.value]",
         labelAngle=-60 if narrow else 0,
-        labelLimit=150,
+        labelLimit=150 if narrow else 0,
+        # Lines are set downwards from the first: a third one would stand on the marks.
+        labelPadding=4 + _HEIGHT_OF_A_LINE * max(0, max(map(len, lines.values())) - 2),
         labelColor=INK,
         labelOverlap=False,
         ticks=False,

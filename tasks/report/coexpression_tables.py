@@ -74,9 +74,9 @@ def modules_table(place: int, frames: Frames, about: About) -> str:
     shown = frames[MODULES].filter(pl.col("module") > 0).unique("module").sort("module")
     columns = [MODULE, numeric("Genes", "module_size")]
     if explained:
-        columns.append(_share("Variance its eigengene explains", explained))
+        columns.append(_share("Variance explained", explained))
     if any(value is not None for value in found_again.values()):
-        columns.append(_share("Found again in resampled participants", found_again))
+        columns.append(_share("Found again", found_again))
     if sets is not None:
         columns.append(
             Column(
@@ -96,7 +96,13 @@ def modules_table(place: int, frames: Frames, about: About) -> str:
         about=about,
         whole_table=MODULES,
     )
-    return made + (f'<p class="note wide-note">{POOLED_SAID}</p>' if change is not None else "")
+    said = (
+        "Variance explained: by its eigengene, of the variance of its genes."
+        " Found again: in how many resamples of participants half of it was."
+    )
+    if change is not None:
+        said += f" {POOLED_SAID}"
+    return made + f'<p class="note wide-note">{said}</p>'
 
 
 def _by_module(frame: pl.DataFrame | None, name: str) -> dict[int, float | None]:
