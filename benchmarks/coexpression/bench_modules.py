@@ -3,8 +3,8 @@
 Both sides take the same expression in memory to modules: correlation, adjacency, overlap, linkage, cut and
 merging; the table of powers is measured apart. The overlap's stage is set against one general product of two
 matrices of its size and precision. The largest memory is that of each process at the end of its course.
-PyWGCNA runs up to 5,000 genes if PYWGCNA_PYTHON names a Python that has it. Labels that differ from R's before
-merging are an error.
+PyWGCNA runs up to 5,000 genes if PYWGCNA_PYTHON names a Python that has it. Labels that differ from R's
+before merging are an error.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ MODULES_DRAWN = 3
 MOST_CONDITIONS = 8
 _LETTERS_OF_A_CONTRAST = 17
 _WIDTH_OF_A_LETTER = 8
-_HEIGHT_OF_A_LINE = 12
+_HEIGHT_OF_A_LINE = 16
 
 
 def thresholds_figure(place: int, frames: Frames, about: About) -> str:
@@ -130,7 +130,7 @@ def _draw_changes(drawn: pl.DataFrame, width: int) -> Drawing:
         labelAngle=-60 if narrow else 0,
         labelLimit=150 if narrow else 0,
         # Lines are set downwards from the first: a third one would stand on the marks.
-        labelPadding=4 + _HEIGHT_OF_A_LINE * max(0, max(map(len, lines.values())) - 2),
+        labelPadding=6 + _HEIGHT_OF_A_LINE * max(0, max(map(len, lines.values())) - 2),
         labelColor=INK,
         labelOverlap=False,
         ticks=False,

@@ -9,7 +9,7 @@ import polars as pl
 
 from tasks.report.expression import FALSE_DISCOVERY_RATE, FALSE_DISCOVERY_RATE_SAID
 from tasks.report.module_colours import MODULE, named
-from tasks.report.tables import Column, folded, numeric, plain, prose, table
+from tasks.report.tables import Column, numeric, plain, prose, table
 from tasks.report.wording import (
     ABSENT,
     breakable,
@@ -359,31 +359,42 @@ def enrichment_table(place: int, frames: Frames, about: About) -> str:
 
 
 def preservation_table(place: int, frames: Frames, about: About) -> str:
-    """Write whether the modules hold together in other samples, where that was asked."""
+    """Write whether the modules hold together in other samples, test by test, where that was asked."""
     rows = frames.get(PRESERVATION)
     if rows is None:
         return ""
-    modules = rows.filter(pl.col("module") > 0)
-    tested = modules.filter(pl.col("status") == "tested").sort("test", "module")
-    untested = (
-        modules.filter(pl.col("status") == "not_tested")
-        .unique(["test", "reason"], maintain_order=True)
-        .iter_rows(named=True)
+    modules = rows.filter(pl.col("module") > 0).sort("module")
+    return "".join(
+        _preserved(f"{place}_{number}", part, about)
+        for number, part in enumerate(modules.sort("test").partition_by("test", maintain_order=True), start=1)
     )
-    said = "".join(f"<p>{escape(row['test_title'])}: {escape(row['reason'])}.</p>" for row in untested)
+
+
+def _preserved(place: str, modules: pl.DataFrame, about: About) -> str:
+    title = modules["test_title"][0]
+    tested = modules.filter(pl.col("status") == "tested").sort("module")
+    untested = modules.filter(pl.col("status") == "not_tested").sort("module")
+    reasons = [
+        f"{', '.join(named(row) for row in part.iter_rows(named=True))}: {part['reason'][0]}"
+        for part in untested.partition_by("reason", maintain_order=True)
+    ]
+    said = f'<p class="note wide-note">Not tested: {escape("; ".join(reasons))}.</p>' if reasons else ""
     if tested.is_empty():
-        return said
-    warned = tested.filter(pl.col("warning").is_not_null()).unique(["test", "warning"], maintain_order=True)
-    notes = "".join(
-        f"<li>{escape(row['test_title'])}, {named(row)}: {escape(row['warning'])}.</li>"
-        for row in warned.iter_rows(named=True)
-    )
+        return f"<p>{escape(title)}: {escape(untested['reason'][0])}.</p>"
+    warned = tested.filter(pl.col("warning").is_not_null()).partition_by("warning", maintain_order=True)
+    every = [part["warning"][0] for part in warned if part.height == tested.height]
+    some = [
+        f"{named(row)}: {part['warning'][0]}"
+        for part in warned
+        if part.height < tested.height
+        for row in part.iter_rows(named=True)
+    ]
+    notes = f'<p class="note wide-note">{escape("; ".join((*every, *some)))}.</p>' if warned else ""
     return (
         table(
             f"coexpression_preservation_{place}",
             tested,
             [
-                plain("In", "test_title"),
                 MODULE,
                 Column(
                     "Genes",
@@ -395,13 +406,12 @@ def preservation_table(place: int, frames: Frames, about: About) -> str:
                 numeric("p", "p_value", p_value),
                 numeric("p adjusted", "p_adjusted", p_value),
                 numeric("Median rank", "median_rank", lambda value: number(value, 1)),
-                prose("Preserved", lambda row: str(row["verdict"])),
+                plain("Evidence that it is a module there", "verdict"),
             ],
-            caption="Modules in other samples: Zsummary (2 is weak, 10 strong) grows with a module's size,"
-            " the median rank (1 is best) does not",
+            caption=f"Modules in other samples. {title}",
             about=about,
             whole_table=PRESERVATION,
         )
-        + (folded("Warnings of these tests", f'<ul class="note">{notes}</ul>') if notes else "")
-        + said
+        + '<p class="note wide-note">Zsummary below 2 is no evidence, from 10 strong; it grows with a'
+        " module's size. The median rank (1 is best) does not. p: against genes at random.</p>" + notes + said
     )
