@@ -49,7 +49,8 @@ capture.output(enableWGCNAThreads(2))
 base <- file.path(folder, "overlap")
 found <- blockwiseModules(x, maxBlockSize = 20000, corType = given[2], maxPOutliers = 0.1,
   networkType = given[3], TOMType = given[4], power = as.numeric(given[5]), minModuleSize = 30,
-  mergeCutHeight = 0.25, pamRespectsDendro = given[6] == "TRUE", numericLabels = TRUE, saveTOMs = TRUE, saveTOMFileBase = base)
+  mergeCutHeight = 0.25, pamRespectsDendro = given[6] == "TRUE", numericLabels = TRUE, saveTOMs = TRUE,
+  saveTOMFileBase = base)
 load(paste0(base, "-block.1.RData"))
 writeBin(as.vector(as.matrix(TOM)[seq_len(as.integer(given[7])), ]), file.path(folder, "overlap.f64"))
 writeBin(found$dendrograms[[1]]$height, file.path(folder, "height.f64"))
