@@ -33,11 +33,23 @@ class Dendrogram:
 
 def average_linkage(condensed: FloatArray, *, keep: bool = False) -> Dendrogram:
     """Cluster by average linkage (UPGMA); the condensed dissimilarities are used up unless `keep`."""
-    tree = fastcluster.linkage(condensed, method="average", preserve_input=keep)
+    tree = fastcluster.linkage(
+        condensed if keep else _UsedUp(condensed), method="average", preserve_input=keep
+    )
     n_leaves = len(tree) + 1
     joined = np.sort(tree[:, :2].astype(np.int64), axis=1)
     merge = np.where(joined < n_leaves, -joined - 1, joined - n_leaves + 1)
     return Dendrogram(merge=merge, height=tree[:, 2].copy(), order=_order(merge))
+
+
+class _UsedUp:
+    """Hands an array over as it is: fastcluster 1.3.0 copies a plain one even when it may overwrite it."""
+
+    def __init__(self, value: FloatArray) -> None:
+        self._value = value
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> FloatArray:
+        return self._value
 
 
 def _order(merge: NDArray[np.int64]) -> NDArray[np.int64]:
