@@ -155,7 +155,11 @@ def export(
 @app.command
 def sql(
     study: Study,
-    query: Annotated[str | None, Parameter(help="A SELECT; tables as schema.table.")] = None,
+    query: Annotated[
+        str | None,
+        # A comment that a query begins with is no option.
+        Parameter(help="A SELECT; tables as schema.table.", allow_leading_hyphen=True),
+    ] = None,
     *,
     file: Annotated[Path | None, Parameter(name=["--file", "-f"], help="Read the query from a file.")] = None,
     at: Annotated[int | None, Parameter(help="Version to ask; default: the newest.")] = None,

@@ -75,6 +75,12 @@ class TestSql:
         assert head.split() == ["usubjid", "age", "armcd"]
         assert [line.split()[0] for line in lines] == ["NLSIM-001", "NLSIM-002", "NLSIM-003"]
 
+    def test_a_query_may_begin_with_a_comment(self, trialhouse: Any) -> None:
+        done = trialhouse("sql", STUDY, "-- how many\nselect count(*) as n from sdtm.dm", "--format", "csv")
+        assert (done.code, done.err) == (0, "")
+        assert done.out.startswith("n\n")
+        assert trialhouse("sql", STUDY, QUERY, "--frmat", "csv").code != 0
+
     def test_a_table_in_a_pipe_is_not_cut(self, trialhouse: Any) -> None:
         done = trialhouse("sql", STUDY, "select repeat('x', 900) as long, 'end' as last")
         assert re.search(r"^x{900} +end *$", done.out, flags=re.MULTILINE)
