@@ -8,6 +8,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from tasks.stats.coexpression.adjacency import adjacency, raise_to
+from tasks.stats.coexpression.condensed import square_among, sums_to_groups
 from tasks.stats.coexpression.correlation import correlation, correlation_p_value, standardised
 from tasks.stats.coexpression.eigengene import module_eigengenes
 from tasks.stats.coexpression.gene_blocks import gene_blocks
@@ -48,14 +49,24 @@ def test_overlap_is_its_definition_term_by_term() -> None:
             assert found[i, j] == pytest.approx(abs(shared + a[i, j]) / (least + 1 - abs(a[i, j])), abs=1e-14)
 
 
-@pytest.mark.parametrize("n_genes", [7, 512, 700])
-def test_square_and_condensed_dissimilarity_agree(n_genes: int) -> None:
+@pytest.mark.parametrize("n_genes", [7, 256, 300])
+@pytest.mark.parametrize("denominator", ["min", "mean"])
+def test_condensed_dissimilarity_is_that_of_the_overlap(n_genes: int, denominator: str) -> None:
     value = np.random.default_rng(0).normal(size=(n_genes, 12))
     a = adjacency(value, NetworkSettings(power=3))
-    expected = 1 - topological_overlap(a.copy())
-    square, condensed = overlap_dissimilarity(a)
-    np.testing.assert_allclose(square, expected, atol=1e-13)
-    np.testing.assert_allclose(squareform(condensed), square, atol=1e-13)
+    expected = 1 - topological_overlap(a, denominator=denominator)
+    condensed = overlap_dissimilarity(a, denominator=denominator)
+    np.testing.assert_allclose(squareform(condensed), expected, atol=1e-13)
+
+
+def test_condensed_pairs_are_found_again() -> None:
+    rng = np.random.default_rng(4)
+    condensed, group = rng.random(45), rng.integers(0, 4, 10)
+    square = squareform(condensed)
+    members = [7, 2, 9, 4]
+    np.testing.assert_array_equal(square_among(condensed, members, 10), square[np.ix_(members, members)])
+    expected = np.column_stack([square[:, group == one].sum(axis=1) for one in (1, 2, 3)])
+    np.testing.assert_allclose(sums_to_groups(condensed, group), expected, atol=1e-14)
 
 
 @pytest.mark.parametrize("power", [1, 2, 6, 7, 12.5])
@@ -66,7 +77,7 @@ def test_powers_by_squaring(power: float) -> None:
 
 def test_linkage_is_that_of_scipy() -> None:
     distance = np.random.default_rng(3).random(45)
-    tree = average_linkage(distance, keep=True)
+    tree = average_linkage(distance)
     other = linkage(distance, "average")
     np.testing.assert_allclose(tree.height, other[:, 2])
     assert sorted(tree.order.tolist()) == list(range(10))
@@ -211,9 +222,9 @@ def test_power_falls_back_on_the_number_of_samples() -> None:
 )
 def test_wrong_options_are_refused(option: str, value: int, says: str) -> None:
     distance = np.random.default_rng(0).random(10)
-    tree = average_linkage(distance, keep=True)
+    tree = average_linkage(distance)
     with pytest.raises(ValueError, match=says):
-        cut_tree_hybrid(tree, squareform(distance), **{option: value})
+        cut_tree_hybrid(tree, distance, **{option: value})
 
 
 def test_too_few_samples_are_refused() -> None:

@@ -31,11 +31,9 @@ class Dendrogram:
         return len(self.height) + 1
 
 
-def average_linkage(condensed: FloatArray, *, keep: bool = False) -> Dendrogram:
-    """Cluster by average linkage (UPGMA); the condensed dissimilarities are used up unless `keep`."""
-    tree = fastcluster.linkage(
-        condensed if keep else _UsedUp(condensed), method="average", preserve_input=keep
-    )
+def average_linkage(condensed: FloatArray) -> Dendrogram:
+    """Cluster by average linkage (UPGMA) of the condensed dissimilarities, on a copy in double precision."""
+    tree = fastcluster.linkage(_UsedUp(condensed.astype(np.float64)), method="average", preserve_input=False)
     n_leaves = len(tree) + 1
     joined = np.sort(tree[:, :2].astype(np.int64), axis=1)
     merge = np.where(joined < n_leaves, -joined - 1, joined - n_leaves + 1)

@@ -103,12 +103,12 @@ def find_modules(
 
 
 def _modules_of_block(value: FloatArray, settings: NetworkSettings) -> tuple[Dendrogram, NDArray[np.int64]]:
-    square, condensed = overlap_dissimilarity(adjacency(value, settings), denominator=settings.denominator)
-    dendrogram = average_linkage(condensed)
-    del condensed
+    # The adjacency is gone before the linkage makes its copy: one square and a half is the most at a time.
+    dissimilarity = overlap_dissimilarity(adjacency(value, settings), denominator=settings.denominator)
+    dendrogram = average_linkage(dissimilarity)
     cut = cut_tree_hybrid(
         dendrogram,
-        square,
+        dissimilarity,
         deep_split=settings.deep_split,
         min_cluster_size=settings.min_module_size,
         cut_height=settings.cut_height,

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.stats.coexpression.condensed import pairs_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasks.stats.coexpression.settings import Denominator
     from tasks.stats.types import FloatArray
 
-_BLOCK = 512
+# Rows of one matrix product, and of them those that stay in the processor's cache while they are divided.
+_BLOCK, _STRIP = 256, 32
 
 
 def topological_overlap(adjacency: FloatArray, *, denominator: Denominator = "min") -> FloatArray:
@@ -34,65 +37,55 @@ def topological_overlap(adjacency: FloatArray, *, denominator: Denominator = "mi
     2008;9:559.
     """
     result = np.empty_like(adjacency)
-    for start, end, block in _blocks(adjacency, denominator):
-        result[start:end, start:] = block
-        result[end:, start:end] = block[:, end - start :].T
+    for start, end, strip in _strips(adjacency, denominator):
+        result[start:end, start:] = strip
+        result[end:, start:end] = strip[:, end - start :].T
     np.fill_diagonal(result, 1.0)
     return result
 
 
-def overlap_dissimilarity(
-    adjacency: FloatArray, *, denominator: Denominator = "min"
-) -> tuple[FloatArray, FloatArray]:
-    """Return 1 - topological overlap as a square (written over `adjacency`) and in condensed form.
+def overlap_dissimilarity(adjacency: FloatArray, *, denominator: Denominator = "min") -> FloatArray:
+    """Return 1 - topological overlap in condensed form, in the precision of the adjacency.
 
-    The condensed form is float64 in scipy's order, as large as a float32 square; beside the two nothing
-    grows with the square of the genes. Only pairs above the diagonal are computed, which halves the product.
+    The condensed form has scipy's order. Beside it nothing grows with the square of the genes, and only pairs
+    above the diagonal are computed, which halves the product.
     """
     n_genes = len(adjacency)
-    condensed = np.empty(n_genes * (n_genes - 1) // 2)
-    for start, end, block in _blocks(adjacency, denominator):
-        np.subtract(1, block, out=block)
+    condensed = np.empty(n_genes * (n_genes - 1) // 2, dtype=adjacency.dtype)
+    for start, end, strip in _strips(adjacency, denominator):
+        np.subtract(1, strip, out=strip)
         for row in range(start, end):
-            place = row * (2 * n_genes - row - 1) // 2
-            condensed[place : place + n_genes - row - 1] = block[row - start, row - start + 1 :]
-    for start in range(0, n_genes, _BLOCK):
-        end = min(start + _BLOCK, n_genes)
-        for row in range(start, end):
-            place = row * (2 * n_genes - row - 1) // 2
-            adjacency[row, row + 1 :] = condensed[place : place + n_genes - row - 1]
-            adjacency[row, row] = 0
-        adjacency[end:, start:end] = adjacency[start:end, end:].T
-        corner = adjacency[start:end, start:end]
-        corner[...] = np.triu(corner) + np.triu(corner).T
-    return adjacency, condensed
+            condensed[pairs_of(row, n_genes)] = strip[row - start, row - start + 1 :]
+    return condensed
 
 
-def _blocks(adjacency: FloatArray, denominator: Denominator) -> Iterator[tuple[int, int, FloatArray]]:
-    """Yield blocks of rows of the overlap, each from its diagonal to the right."""
+def _strips(adjacency: FloatArray, denominator: Denominator) -> Iterator[tuple[int, int, FloatArray]]:
+    """Yield strips of rows of the overlap, each from its diagonal to the right."""
     n_genes = len(adjacency)
     if adjacency.shape != (n_genes, n_genes) or not (np.diagonal(adjacency) == 1).all():
         raise ValueError(f"adjacency: shape {adjacency.shape}: must be square with 1 on the diagonal")
     connectivity = np.concatenate(
         [
-            np.abs(adjacency[start : start + _BLOCK]).sum(axis=1, dtype=np.float64)
-            for start in range(0, n_genes, _BLOCK)
+            np.abs(adjacency[start : start + _STRIP]).sum(axis=1, dtype=np.float64)
+            for start in range(0, n_genes, _STRIP)
         ]
     ).astype(adjacency.dtype)
-    for start in range(0, n_genes, _BLOCK):
-        end = min(start + _BLOCK, n_genes)
-        own = adjacency[start:end, start:]
-        # The product counts i and j themselves, each adding a_ij once; the overlap wants it once in all.
-        block = adjacency[start:end] @ adjacency[start:].T
-        block -= own
-        np.abs(block, out=block)
-        below = np.minimum if denominator == "min" else _mean
-        divisor = below(connectivity[start:end, None], connectivity[None, start:])
-        divisor -= np.abs(own)
-        # A gene connected to none has no overlap with itself to divide; its own is one by definition.
-        np.fill_diagonal(divisor, 1)
-        block /= divisor
-        yield start, end, block
+    below = np.minimum if denominator == "min" else _mean
+    for block_start in range(0, n_genes, _BLOCK):
+        block = adjacency[block_start : block_start + _BLOCK] @ adjacency[:, block_start:]
+        for start in range(block_start, block_start + len(block), _STRIP):
+            end = min(start + _STRIP, n_genes)
+            own = adjacency[start:end, start:]
+            # The product counts i and j themselves, each adding a_ij once; the overlap wants it once in all.
+            strip = block[start - block_start : end - block_start, start - block_start :]
+            strip -= own
+            np.abs(strip, out=strip)
+            divisor = below(connectivity[start:end, None], connectivity[None, start:])
+            divisor -= np.abs(own)
+            # A gene connected to none has no overlap with itself to divide; its own is one by definition.
+            np.fill_diagonal(divisor, 1)
+            strip /= divisor
+            yield start, end, strip
 
 
 def _mean(one: FloatArray, two: FloatArray) -> FloatArray:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.stats.coexpression.condensed import sums_to_groups
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -26,11 +28,7 @@ def assign_by_distance(
     by_tree = branches.label
     n_clusters = int(by_tree.max())
     size = np.bincount(by_tree, minlength=n_clusters + 1)[1:]
-    total = np.zeros((len(label), n_clusters))
-    for cluster in range(n_clusters):
-        members = np.flatnonzero(by_tree == cluster + 1)
-        # Symmetric, so rows are summed, which lie together in memory.
-        total[:, cluster] = dissimilarity[members].sum(axis=0, dtype=np.float64)
+    total = sums_to_groups(dissimilarity, by_tree)
     width = np.array(
         [
             (total[by_tree == cluster + 1, cluster] / max(size[cluster] - 1, 1)).max()

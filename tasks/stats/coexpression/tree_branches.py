@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.stats.coexpression.condensed import square_among
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -66,7 +68,7 @@ def find_branches(
     dendrogram: Dendrogram, dissimilarity: FloatArray, limits: Limits, *, nested: bool
 ) -> Branches:
     """Walk up the tree and decide at each join; `nested` keeps composite branches that join apart."""
-    walk = _Walk(dissimilarity, limits, nested=nested)
+    walk = _Walk(dendrogram.n_leaves, dissimilarity, limits, nested=nested)
     for merge, ((one, two), height) in enumerate(
         zip(dendrogram.merge.tolist(), dendrogram.height.tolist(), strict=True), start=1
     ):
@@ -79,11 +81,12 @@ def find_branches(
             walk.add_leaf(merge, -min(one, two) - 1, walk.of_merge[max(one, two)])
         else:
             walk.join(merge, walk.of_merge[one], walk.of_merge[two], height)
-    return walk.result(dendrogram.n_leaves)
+    return walk.result()
 
 
 class _Walk:
-    def __init__(self, dissimilarity: FloatArray, limits: Limits, *, nested: bool) -> None:
+    def __init__(self, n_leaves: int, dissimilarity: FloatArray, limits: Limits, *, nested: bool) -> None:
+        self.n_leaves = n_leaves
         self.dissimilarity = dissimilarity
         self.limits = limits
         self.nested = nested
@@ -106,7 +109,7 @@ class _Walk:
             return 0.0
         n = core_size(len(branch.leaves), self.limits.min_size)
         core = branch.leaves[:n]
-        within = self.dissimilarity[np.ix_(core, core)]
+        within = square_among(self.dissimilarity, core, self.n_leaves)
         return float((within.sum(axis=0, dtype=np.float64) / (n - 1)).mean())
 
     def faults(self, branch: Branch, height: float) -> tuple[bool, bool]:
@@ -169,7 +172,8 @@ class _Walk:
             and attached_at - scatter > self.limits.min_gap
         )
 
-    def result(self, n_leaves: int) -> Branches:
+    def result(self) -> Branches:
+        n_leaves = self.n_leaves
         label, small = np.zeros(n_leaves, dtype=np.int64), np.zeros(n_leaves, dtype=np.int64)
         is_core = np.zeros(n_leaves, dtype=np.bool_)
         cluster_of: dict[int, int] = {}
