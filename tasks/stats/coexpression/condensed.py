@@ -31,7 +31,7 @@ def square_among(condensed: FloatArray, members: Sequence[int], n: int) -> Float
 
 
 def sums_to_groups(condensed: FloatArray, group: NDArray[np.int64]) -> FloatArray:
-    """Return the sums (n, groups) of the dissimilarities of each to the members of groups 1, 2 ..; 0 is none."""
+    """Return the sums (n, groups) of the dissimilarities to the members of each group 1, 2 ..; 0 is none."""
     n = len(group)
     total = np.zeros((int(group.max(initial=0)) + 1, n))
     for row, own in enumerate(group.tolist()):

@@ -45,7 +45,7 @@ def cut_tree_hybrid(
     pam_stage: bool = True,
     pam_respects_dendrogram: bool = True,
 ) -> TreeCut:
-    """Cut a dendrogram of `dissimilarity`, condensed, as cutreeDynamic(method = "hybrid") of R's dynamicTreeCut.
+    """Cut a dendrogram of condensed dissimilarities, as cutreeDynamic(method = "hybrid") of dynamicTreeCut.
 
     Going up the tree, two branches stay apart when both are large enough, tight in their core, and join well
     above it; else one is taken into the other. `deep_split` 0 to 4 says how little is enough. Leaves outside
@@ -66,9 +66,7 @@ def cut_tree_hybrid(
     """
     n = dendrogram.n_leaves
     if dissimilarity.shape != (n * (n - 1) // 2,):
-        raise ValueError(
-            f"dissimilarity: shape {dissimilarity.shape}: must be condensed, of the {n} leaves of the dendrogram"
-        )
+        raise ValueError(f"dissimilarity: shape {dissimilarity.shape}: must be condensed, of the {n} leaves")
     if not 0 <= deep_split <= _DEEPEST:
         raise ValueError(f"deep_split: {deep_split}: must be from 0 to {_DEEPEST}")
     if min_cluster_size < 1:
