@@ -12,6 +12,7 @@ from tasks.modelling import count, inputs_of, provide
 from warehouse.errors import AnalysisError
 from warehouse.lake import LAKE
 from warehouse.lineage import LIBRARIES, code_of, fingerprint
+from warehouse.quoting import qualified
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +89,7 @@ def run_analysis(stage: Stage, one: SwitchedOn) -> bool:
     except AnalysisError as error:
         raise AnalysisError(f"{stage.study.id}: {analysis.name}: {error}") from error
     stage.connection.register("result_frame", result)
-    stage.connection.execute(f"create or replace table {table} as from result_frame")
+    stage.connection.execute(f"create or replace table {qualified(table)} as from result_frame")
     stage.connection.unregister("result_frame")
     stage.provided.add(table)
     judge_table(stage, table, reference_tables=inputs)
@@ -110,4 +111,6 @@ def _former(stage: Stage, table: str) -> pl.DataFrame | None:
     """Return an analysis's own table as the version that this stage reads holds it."""
     if table not in stage.in_lake or table not in stage.last_made:
         return None
-    return stage.connection.sql(f"from {LAKE}.{table} at (version => {stage.input_version})").pl()
+    return stage.connection.sql(
+        f"from {qualified(f'{LAKE}.{table}')} at (version => {stage.input_version})"
+    ).pl()

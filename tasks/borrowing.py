@@ -9,6 +9,7 @@ from tasks.analysis import Borrowed
 from warehouse.errors import LakeError, StudyError
 from warehouse.lake import LAKE, newest_version, open_lake, tables
 from warehouse.lineage import last_made
+from warehouse.quoting import qualified
 from warehouse.study import load_study
 
 if TYPE_CHECKING:
@@ -49,5 +50,7 @@ def load(offered: Borrowed, settings: Settings) -> Borrowed:
     if offered.missing is not None:
         return offered
     with open_lake(offered.study, settings).read(offered.version) as connection:
-        frames = tuple(connection.sql(f"from {LAKE}.{table}").pl() for table in offered.content)
+        frames = tuple(
+            connection.sql(f"from {qualified(f'{LAKE}.{table}')}").pl() for table in offered.content
+        )
     return replace(offered, frames=frames)

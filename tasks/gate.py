@@ -9,6 +9,7 @@ import polars as pl
 from expectations.suite import check_types, named_columns, referenced_table
 from warehouse.errors import StudyError
 from warehouse.lake import as_json
+from warehouse.quoting import identifier, qualified
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -42,7 +43,7 @@ def judge_table(stage: Stage, table: str, *, reference_tables: Collection[str]) 
     # Imported late: Great Expectations takes seconds to load and many runs find nothing to judge.
     from expectations.judge import judge
 
-    frame = stage.connection.sql(f"select rowid as _rowid, * from {table} order by rowid").pl()
+    frame = stage.connection.sql(f"select rowid as _rowid, * from {qualified(table)} order by rowid").pl()
     rowid = frame.get_column("_rowid")
     frame = frame.drop("_rowid")
 
@@ -53,7 +54,9 @@ def judge_table(stage: Stage, table: str, *, reference_tables: Collection[str]) 
         suite = _without(stage, suite, unmade, frame.height)
 
     def reference(name: str, column: str) -> list[object]:
-        rows = stage.connection.execute(f'select distinct "{column}" from {name}').fetchall()
+        rows = stage.connection.execute(
+            f"select distinct {identifier(column)} from {qualified(name)}"
+        ).fetchall()
         return [value for (value,) in rows]
 
     try:
@@ -65,7 +68,9 @@ def judge_table(stage: Stage, table: str, *, reference_tables: Collection[str]) 
     if verdict.set_aside:
         gone = pl.DataFrame({"gone": rowid.gather(list(verdict.set_aside))})
         stage.connection.register("gone_rows", gone)
-        stage.connection.execute(f"delete from {table} where rowid in (select gone from gone_rows)")
+        stage.connection.execute(
+            f"delete from {qualified(table)} where rowid in (select gone from gone_rows)"
+        )
         stage.connection.unregister("gone_rows")
     if verdict.is_stopped:
         failed = [

@@ -13,6 +13,7 @@ from tasks.stage import now
 from warehouse.errors import SourceError, joined
 from warehouse.lake import LAKE, as_json
 from warehouse.publish import describe
+from warehouse.quoting import identifier, literal, qualified
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,11 +140,11 @@ def _land(
     loaded_at: datetime,
 ) -> None:
     """Append the files' rows to `raw.<source>` in one statement, and say what arrived."""
-    table = f"{LAKE}.raw.{source}"
+    table = qualified(f"{LAKE}.raw.{source}")
     _fit_table(stage, connection, source, [delivered for delivered, _, _ in landed])
     selects = [
-        f"select *, {_text(delivered.source_file)} as _source_file, {_text(sha256)} as _sha256,"
-        f" {_text(loaded_at.isoformat())}::timestamp as _loaded_at from {delivered.relation}"
+        f"select *, {literal(delivered.source_file)} as _source_file, {literal(sha256)} as _sha256,"
+        f" {literal(loaded_at.isoformat())}::timestamp as _loaded_at from {delivered.relation}"
         for delivered, _, sha256 in landed
     ]
     connection.execute(f"insert into {table} by name {' union all by name '.join(selects)}")
@@ -179,7 +180,7 @@ def _fit_table(
     stage: Stage, connection: duckdb.DuckDBPyConnection, source: str, landed: Sequence[Delivered]
 ) -> None:
     """Make the raw table, or widen it by columns that no earlier delivery had."""
-    table = f"{LAKE}.raw.{source}"
+    table = qualified(f"{LAKE}.raw.{source}")
     columns = list(dict.fromkeys(column for delivered in landed for column in delivered.columns))
     labels = {column: text for delivered in landed for column, text in delivered.labels.items() if text}
     if f"raw.{source}" in stage.in_lake:
@@ -187,11 +188,11 @@ def _fit_table(
         known = {name.lower() for name in present}
         added = [column for column in columns if column.lower() not in known]
         for column in added:
-            connection.execute(f'alter table {table} add column "{column}" varchar')
+            connection.execute(f"alter table {table} add column {identifier(column)} varchar")
         describe(connection, table, None, {name: text for name, text in labels.items() if name in added})
         return
     declared = ", ".join(
-        f'"{column}" {"bigint" if column == "_source_column" else "varchar"}' for column in columns
+        f"{identifier(column)} {'bigint' if column == '_source_column' else 'varchar'}" for column in columns
     )
     connection.execute(
         f"create table {table} ({declared}, _source_file varchar, _source_row bigint,"
@@ -220,10 +221,6 @@ def _size(piece: Piece) -> int:
         return piece.path.stat().st_size
     with zipfile.ZipFile(piece.path) as archive:
         return archive.getinfo(piece.member).file_size
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _nothing_to_append(_: duckdb.DuckDBPyConnection) -> None:

@@ -13,6 +13,7 @@ from warehouse.corrections import Correction, apply, load_corrections
 from warehouse.errors import LakeError, ModelError
 from warehouse.lake import LAKE, tables
 from warehouse.lineage import fingerprint
+from warehouse.quoting import identifier, qualified
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -95,11 +96,11 @@ def provide_source(stage: Stage, name: str) -> None:
     select = _current_rows(stage, name, files)
     if corrections or table in stage.suites:
         # A copy, for values will change or rows leave; a source that stays as it is is only looked at.
-        stage.connection.execute(f"create or replace table {table} as {select}")
+        stage.connection.execute(f"create or replace table {qualified(table)} as {select}")
         audit = apply(stage.connection, table, corrections)
         stage.ledgers["correction"] += [{"run_id": stage.run.run_id, **row} for row in audit]
     else:
-        stage.connection.execute(f"create or replace view {table} as {select}")
+        stage.connection.execute(f"create or replace view {qualified(table)} as {select}")
     stage.provided.add(table)
     _check_types(stage, table)
     judge_table(stage, table, reference_tables=())
@@ -142,13 +143,13 @@ def build_model(stage: Stage, model: Model) -> bool:
     for name in sorted(inputs):
         provide(stage, name)
     for name in sorted(model.optional.keys() - inputs.keys()):
-        stage.connection.execute(f"create or replace table {name} ({model.optional[name]})")
+        stage.connection.execute(f"create or replace table {qualified(name)} ({model.optional[name]})")
     try:
-        stage.connection.execute(f"create or replace table {table} as {model.select}")
+        stage.connection.execute(f"create or replace table {qualified(table)} as {model.select}")
     except duckdb.Error as error:
         raise ModelError(f"{model.place} of {_owner(stage, model)}: {_first_lines(error)}") from error
     for name in sorted(model.optional.keys() - inputs.keys()):
-        stage.connection.execute(f"drop table {name}")
+        stage.connection.execute(f"drop table {qualified(name)}")
     stage.provided.add(table)
     judge_table(stage, table, reference_tables=inputs)
     rows = stage.made(table, own, inputs)
@@ -184,7 +185,7 @@ def _current_rows(stage: Stage, name: str, files: Mapping[str, tuple[str, object
     present = {column for (column,) in delivered}
     in_order = [
         column
-        for column, *_ in stage.connection.execute(f"describe {LAKE}.raw.{name}").fetchall()
+        for column, *_ in stage.connection.execute(f"describe {qualified(f'{LAKE}.raw.{name}')}").fetchall()
         if column in present or column in PROVENANCE
     ]
     current = pl.DataFrame(
@@ -192,12 +193,14 @@ def _current_rows(stage: Stage, name: str, files: Mapping[str, tuple[str, object
         schema={"_source_file": pl.String, "_loaded_at": pl.Datetime("us")},
     )
     stage.connection.register("current_frame", current)
-    stage.connection.execute(f"create or replace temp table current_{name} as from current_frame")
+    stage.connection.execute(
+        f"create or replace temp table {identifier(f'current_{name}')} as from current_frame"
+    )
     stage.connection.unregister("current_frame")
-    columns = ", ".join(f'"{column}"' for column in in_order)
+    columns = ", ".join(map(identifier, in_order))
     return (
-        f"select {columns} from {LAKE}.raw.{name} at (version => {stage.input_version})"
-        f" semi join temp.current_{name} using (_source_file, _loaded_at)"
+        f"select {columns} from {qualified(f'{LAKE}.raw.{name}')} at (version => {stage.input_version})"
+        f" semi join {qualified(f'temp.current_{name}')} using (_source_file, _loaded_at)"
     )
 
 
@@ -207,11 +210,11 @@ def _check_types(stage: Stage, table: str) -> None:
     checks = {column: TYPES[kind] for column, kind in declared.items() if kind in TYPES}
     if not checks:
         return
-    (rows,) = stage.connection.execute(f"select count(*) from {table}").fetchone() or (0,)
+    (rows,) = stage.connection.execute(f"select count(*) from {qualified(table)}").fetchone() or (0,)
     for column, condition in checks.items():
-        value = f'trim("{column}")'
+        value = f"trim({identifier(column)})"
         failing = stage.connection.execute(
-            f'select "{column}", _source_file, _source_row from {table}'
+            f"select {identifier(column)}, _source_file, _source_row from {qualified(table)}"
             f" where {value} <> '' and not coalesce({condition.format(value, value)}, false)"
         ).fetchall()
         examples = ", ".join(sorted({repr(text) for text, *_ in failing})[:3])

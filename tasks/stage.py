@@ -16,6 +16,7 @@ from warehouse.lake import LAKE, Lake, as_json, newest_version, open_lake, table
 from warehouse.lineage import code_version, content_of, digest, last_made
 from warehouse.meta import study_tables
 from warehouse.publish import SCHEMAS, Note, append, publish, replace
+from warehouse.quoting import qualified
 from warehouse.study import HOUSE
 
 if TYPE_CHECKING:
@@ -99,8 +100,9 @@ class Stage:
 
     def read_from_lake(self, table: str) -> None:
         """Show a table of the lake, at the version that this stage reads, under its own name."""
+        stored = qualified(f"{LAKE}.{table}")
         self.connection.execute(
-            f"create or replace view {table} as from {LAKE}.{table} at (version => {self.input_version})"
+            f"create or replace view {qualified(table)} as from {stored} at (version => {self.input_version})"
         )
         self.provided.add(table)
         if table in self.last_made:
@@ -110,7 +112,7 @@ class Stage:
         """Return a provided table; the many analyses that read the largest table share one frame of it."""
         key = (table, self.content[table])
         if key not in self._frames:
-            self._frames[key] = self.connection.sql(f"from {table}").pl()
+            self._frames[key] = self.connection.sql(f"from {qualified(table)}").pl()
         return self._frames[key]
 
     def require(self, table: str) -> None:
@@ -139,7 +141,7 @@ class Stage:
         if content is None:
             content, rows = content_of(self.connection, table)
         else:
-            (rows,) = self.connection.execute(f"select count(*) from {table}").fetchone() or (0,)
+            (rows,) = self.connection.execute(f"select count(*) from {qualified(table)}").fetchone() or (0,)
         self.content[table] = content
         lineage = {
             "run_id": self.run.run_id,
@@ -161,7 +163,9 @@ class Stage:
 
     def will_replace(self, table: str, comment: str | None, columns: Mapping[str, str]) -> None:
         text = f"SIMULATED DATA. {comment or ''}".strip() if self.study.study.simulated else comment
-        self._writes.append(lambda connection: replace(connection, table, f"memory.{table}", text, columns))
+        self._writes.append(
+            lambda connection: replace(connection, table, qualified(f"memory.{table}"), text, columns)
+        )
         self._changed.append(table)
 
     def will_write(self, table: str, write: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
@@ -182,7 +186,7 @@ class Stage:
         for name, frame in study_tables(self.study).items():
             table = f"meta.{name}"
             self.connection.register("study_frame", frame)
-            self.connection.execute(f"create or replace table {table} as from study_frame")
+            self.connection.execute(f"create or replace table {qualified(table)} as from study_frame")
             self.connection.unregister("study_frame")
             content = digest(frame.to_dict(as_series=False))
             self.content[table] = content
@@ -309,4 +313,4 @@ def now() -> datetime:
 
 
 def _drop(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    connection.execute(f"drop table if exists {LAKE}.{table}")
+    connection.execute(f"drop table if exists {qualified(f'{LAKE}.{table}')}")

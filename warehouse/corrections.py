@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from warehouse.errors import StudyError
+from warehouse.quoting import identifier, qualified
 
 if TYPE_CHECKING:
     import duckdb
@@ -82,7 +83,8 @@ def apply(
         If a correction names a column that is not there, or matches more or fewer rows than it
         expects: the source may have been mended, and the correction is then to be withdrawn.
     """
-    columns = [name for name, *_ in connection.execute(f"describe {relation}").fetchall()]
+    target = qualified(relation)
+    columns = [name for name, *_ in connection.execute(f"describe {target}").fetchall()]
     audit: list[dict[str, object]] = []
     for correction in corrections:
         for name in (*correction.match, correction.column):
@@ -92,10 +94,11 @@ def apply(
                     f"corrections.toml: {correction.id}: column {name!r}:"
                     f" source {correction.source} has {delivered}"
                 )
-        condition = " and ".join(f'"{name}" = ?' for name in correction.match)
+        condition = " and ".join(f"{identifier(name)} = ?" for name in correction.match)
         values = list(correction.match.values())
         rows = connection.execute(
-            f'select _source_file, _source_row, "{correction.column}" from {relation} where {condition}',
+            f"select _source_file, _source_row, {identifier(correction.column)}"
+            f" from {target} where {condition}",
             values,
         ).fetchall()
         if len(rows) != correction.expect:
@@ -108,7 +111,7 @@ def apply(
         is_confirmed = correction.status == "confirmed"
         if is_confirmed:
             connection.execute(
-                f'update {relation} set "{correction.column}" = ? where {condition}',
+                f"update {target} set {identifier(correction.column)} = ? where {condition}",
                 [correction.value, *values],
             )
         audit += [

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from warehouse.errors import LakeError
+from warehouse.quoting import literal
 from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -96,20 +97,20 @@ class Lake:
     def _attach(
         self, connection: duckdb.DuckDBPyConnection, *, read_only: bool, version: int | None = None
     ) -> None:
-        options = [f"data_path {_quote(self.data_path)}", "override_data_path true"]
+        options = [f"data_path {literal(self.data_path)}", "override_data_path true"]
         if self.is_sqlite:
             target = f"ducklake:sqlite:{self.catalog_file}"
             # Readers never wait for the writer in WAL mode; in the default mode some reads fail.
             options += [] if read_only else ["meta_journal_mode 'WAL'"]
         else:
             target = f"ducklake:{self.settings.catalog}"
-            options.append(f"metadata_schema {_quote(self.study_id)}")
+            options.append(f"metadata_schema {literal(self.study_id)}")
         if read_only:
             options.append("read_only")
         if version is not None:
             options.append(f"snapshot_version {int(version)}")
         try:
-            connection.execute(f"attach {_quote(target)} as {LAKE} ({', '.join(options)})")
+            connection.execute(f"attach {literal(target)} as {LAKE} ({', '.join(options)})")
         except duckdb.Error as error:
             if version is not None and (version < 0 or "napshot" in str(error)):
                 raise LakeError(
@@ -168,7 +169,7 @@ def connect(settings: Settings, *, spill: Path | None = None) -> duckdb.DuckDBPy
     connection = duckdb.connect(":memory:", config=config)
     scanner = "sqlite_scanner" if settings.catalog == "sqlite" else "postgres_scanner"
     for name in (scanner, "ducklake"):
-        connection.execute(f"load {_quote(str(_extension(name)))}")
+        connection.execute(f"load {literal(str(_extension(name)))}")
     connection.execute("set TimeZone = 'UTC'")
     return connection
 
@@ -202,10 +203,6 @@ def _extension(name: str) -> Path:
             f" install {package.replace('_', '-')}=={duckdb.__version__}"
         )
     return matching[0]
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def as_json(value: object) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.lake import LAKE, as_json, tables
+from warehouse.quoting import qualified
 from warehouse.study import HOUSE
 
 if TYPE_CHECKING:
@@ -40,10 +41,10 @@ def digest(value: object) -> str:
 
 def content_of(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[str, int]:
     """Hash a table's rows and columns, whatever the order of the rows; return the hash and the count."""
-    columns = connection.execute(f"describe {relation}").fetchall()
+    columns = connection.execute(f"describe {qualified(relation)}").fetchall()
     # A sum, unlike an exclusive or, does not lose rows that stand twice.
     total, rows = connection.execute(
-        f"select coalesce(sum(hash(t)::hugeint), 0)::varchar, count(*) from {relation} as t"
+        f"select coalesce(sum(hash(t)::hugeint), 0)::varchar, count(*) from {qualified(relation)} as t"
     ).fetchone() or ("0", 0)
     return digest([[(name, kind) for name, kind, *_ in columns], total, rows]), int(rows)
 

@@ -11,6 +11,7 @@ import duckdb
 from warehouse.errors import LakeError
 from warehouse.lake import LAKE, Lake, as_json, newest_version
 from warehouse.meta import LEDGERS, VIEWS
+from warehouse.quoting import identifier, literal, qualified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -89,7 +90,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"create schema if not exists {LAKE}.{schema}")
     for name, ledger in LEDGERS.items():
         table = f"{LAKE}.meta.{name}"
-        columns = ", ".join(f'"{column}" {kind}' for column, (kind, _) in ledger.columns.items())
+        columns = ", ".join(f"{identifier(column)} {kind}" for column, (kind, _) in ledger.columns.items())
         connection.execute(f"create table {table} ({columns})")
         describe(
             connection, table, ledger.comment, {column: text for column, (_, text) in ledger.columns.items()}
@@ -108,11 +109,12 @@ def replace(
     columns: Mapping[str, str],
 ) -> None:
     """Replace a table of the lake by a relation of this connection, with its comments."""
-    connection.execute(f"create or replace table {LAKE}.{table} as from {relation}")
-    present = {name for name, *_ in connection.execute(f"describe {LAKE}.{table}").fetchall()}
+    target = qualified(f"{LAKE}.{table}")
+    connection.execute(f"create or replace table {target} as from {relation}")
+    present = {name for name, *_ in connection.execute(f"describe {target}").fetchall()}
     describe(
         connection,
-        f"{LAKE}.{table}",
+        target,
         comment,
         {name: text for name, text in columns.items() if name in present},
     )
@@ -134,10 +136,6 @@ def describe(
 ) -> None:
     """Write the comments that make `describe` explain a table in any SQL client."""
     if comment:
-        connection.execute(f"comment on table {table} is {_text(comment)}")
+        connection.execute(f"comment on table {table} is {literal(comment)}")
     for column, text in columns.items():
-        connection.execute(f'comment on column {table}."{column}" is {_text(text)}')
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+        connection.execute(f"comment on column {table}.{identifier(column)} is {literal(text)}")

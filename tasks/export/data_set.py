@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.errors import TrialhouseError
 from warehouse.lake import LAKE
+from warehouse.quoting import qualified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -92,7 +93,7 @@ def _read(connection: duckdb.DuckDBPyConnection, schema: str, name: str, comment
             [LAKE, schema, name],
         ).fetchall()
     )
-    frame = connection.sql(f'from {LAKE}.{schema}."{name}"').pl()
+    frame = connection.sql(f"from {qualified(f'{LAKE}.{schema}.{name}')}").pl()
     frame = frame.select(column for column in frame.columns if not column.startswith(PROVENANCE))
     grain = _GRAIN.search(comment)
     named = re.split(r",\s*", grain[1].strip()) if grain else []

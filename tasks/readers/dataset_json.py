@@ -30,12 +30,12 @@ from tasks.readers.delivery import (
     Piece,
     check_declared,
     check_names,
-    identifier,
     new_name,
     store_rows,
 )
 from tasks.readers.xpt import as_iso, number_text, time_kind
 from warehouse.errors import SourceError
+from warehouse.quoting import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

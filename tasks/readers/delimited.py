@@ -37,12 +37,11 @@ from tasks.readers.delivery import (
     cells_of,
     check_declared,
     check_names,
-    identifier,
-    literal,
     new_name,
 )
 from tasks.readers.text import TextFile, as_utf8
 from warehouse.errors import SourceError
+from warehouse.quoting import identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

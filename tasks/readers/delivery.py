@@ -12,6 +12,7 @@ import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
 from warehouse.errors import SourceError
+from warehouse.quoting import identifier
 from warehouse.study import Source
 
 if TYPE_CHECKING:
@@ -54,16 +55,6 @@ class Delivered:
 
 
 Reader: TypeAlias = Callable[[DuckDBPyConnection, Piece, Source], Delivered]
-
-
-def identifier(name: str) -> str:
-    """Quote a name for SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Quote a text for SQL."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def new_name() -> str:

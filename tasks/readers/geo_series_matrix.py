@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from tasks.readers.delimited import LINE_BYTES, scan_text
-from tasks.readers.delivery import Delivered, Piece, check_declared, literal, store_rows
+from tasks.readers.delivery import Delivered, Piece, check_declared, store_rows
 from tasks.readers.text import TextFile, as_utf8
 from warehouse.errors import SourceError
+from warehouse.quoting import literal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.readers.delimited import store_table
-from tasks.readers.delivery import Delivered, Piece, check_declared, literal
+from tasks.readers.delivery import Delivered, Piece, check_declared
 from warehouse.errors import SourceError
+from warehouse.quoting import literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
