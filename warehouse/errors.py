@@ -36,6 +36,14 @@ class LakeError(TrialhouseError):
     """The lake cannot be opened, is busy, or does not hold what was asked for."""
 
 
+class LakeFormatError(LakeError):
+    """The lake has a shape that this trialhouse does not write, or cannot read."""
+
+
+class LakeMovedOnError(LakeError):
+    """Another writer published between the reading and the publishing of this one: nothing was published."""
+
+
 def is_passing_fault(error: BaseException | None) -> bool:
     """Tell whether a fault may mend itself: at its root is a disk or a network share that hiccuped."""
     while error is not None:

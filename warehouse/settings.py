@@ -49,6 +49,12 @@ class Settings(BaseSettings):
     def lake_folder(self, study_id: str) -> Path:
         return self.home.expanduser().resolve() / study_id
 
+    def data_folder(self, study_id: str) -> Path:
+        """Return the folder of a lake's Parquet files: in the lake, or below the storage of all lakes."""
+        if self.storage is None:
+            return self.lake_folder(study_id) / "data"
+        return Path(self.storage).expanduser().resolve() / study_id
+
 
 def load_settings() -> Settings:
     """Read the settings; a wrong one is named as the variable that holds it."""
