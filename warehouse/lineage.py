@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.lake import LAKE, as_json, tables
-from warehouse.quoting import qualified
+from warehouse.quoting import identifier, qualified
 from warehouse.study import HOUSE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import duckdb
 
@@ -39,33 +39,49 @@ def digest(value: object) -> str:
     return hashlib.sha256(as_json(value).encode()).hexdigest()[:32]
 
 
-def content_of(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[str, int]:
+def content_of(
+    connection: duckdb.DuckDBPyConnection, relation: str, *, is_quoted: bool = False
+) -> tuple[str, int]:
     """Hash a table's rows and columns, whatever the order of the rows; return the hash and the count."""
-    columns = connection.execute(f"describe {qualified(relation)}").fetchall()
+    source = relation if is_quoted else qualified(relation)
+    columns = connection.execute(f"describe from {source}").fetchall()
     # A sum, unlike an exclusive or, does not lose rows that stand twice.
     total, rows = connection.execute(
-        f"select coalesce(sum(hash(t)::hugeint), 0)::varchar, count(*) from {qualified(relation)} as t"
+        f"select coalesce(sum(hash(t)::hugeint), 0)::varchar, count(*) from {source} as t"
     ).fetchone() or ("0", 0)
     return digest([[(name, kind) for name, kind, *_ in columns], total, rows]), int(rows)
+
+
+def content_of_load(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> str:
+    """Hash the rows that a delivered file has in raw, by the columns that it delivered."""
+    cells = ", ".join(identifier(column) for column in (*columns, "_source_row"))
+    total, rows = connection.execute(
+        f"select coalesce(sum(hash(cells)::hugeint), 0)::varchar, count(*)"
+        f" from (select row({cells}) as cells from {relation})"
+    ).fetchone() or ("0", 0)
+    return digest([list(columns), total, rows])
 
 
 def last_made(connection: duckdb.DuckDBPyConnection) -> dict[str, Made]:
     """Return, for each table of the newest version, how it was made."""
     if "meta.lineage" not in tables(connection):
         return {}
+    # The order of versions, which no clock can change; a lake of the first format has only the times.
+    columns = {name for name, *_ in connection.execute(f"describe {LAKE}.meta.run").fetchall()}
+    order = "version" if "version" in columns else "started_at"
     # A run that was stopped has the newest word on the tables it judged, and it said what is not in the
     # lake: those are made and judged again, so that no finding outlives what it was about.
     rows = connection.execute(
         f"""
         with stopped as (
-            select table_name as target, max(started_at) as stopped_at
+            select table_name as target, max({order}) as stopped_at
             from {LAKE}.meta.check_result join {LAKE}.meta.run using (run_id, stage)
             where status = 'stopped' group by all
         )
-        select target, if(stopped_at > started_at, '', fingerprint), content, rows
+        select target, if(stopped_at > {order}, '', fingerprint), content, rows
         from {LAKE}.meta.lineage join {LAKE}.meta.run using (run_id) left join stopped using (target)
         where status = 'published'
-        qualify row_number() over (partition by target order by started_at desc) = 1
+        qualify row_number() over (partition by target order by {order} desc) = 1
         """
     ).fetchall()
     return {target: Made(fingerprint, content, count) for target, fingerprint, content, count in rows}

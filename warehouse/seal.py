@@ -1,0 +1,336 @@
+"""Seal each version: what the catalog and the files held when it was published, each seal on the one before.
+
+A seal is a row beside the catalog: the version's author, message and time, a hash of each of DuckLake's
+tables, and a hash of the path, size and SHA-256 of every data file. Its own hash covers the seal before it:
+no version can be changed or taken out without a trace in all that follow. The newest seal is written into the
+data folder too, apart from the catalog, so that a catalog put back to an older state is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from warehouse.errors import LakeError
+from warehouse.storage import MARKER, WRITING, read_marker, write_marker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from warehouse.catalog import Catalog
+    from warehouse.lake import Lake
+
+CHUNK_BYTES = 1 << 20
+_COPY = """
+import sqlite3, sys
+catalog, copy = map(sqlite3.connect, sys.argv[1:])
+catalog.backup(copy)
+copy.execute("pragma journal_mode = delete")
+copy.close()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """One row of `trialhouse_seal`: `body` is JSON, `hash` covers `body` and the hash of the seal before."""
+
+    version: int
+    sealed_at: str
+    previous: str
+    body: str
+    hash: str
+
+    @property
+    def content(self) -> dict[str, Any]:
+        return dict(json.loads(self.body))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it was sealed: where, and what is wrong with it."""
+
+    kind: str
+    place: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}"
+
+
+def hash_file(path: Path) -> tuple[int, str]:
+    """Return the size and the SHA-256 of a file."""
+    state = hashlib.sha256()
+    size = 0
+    with path.open("rb", buffering=0) as stream:
+        buffer = memoryview(bytearray(CHUNK_BYTES))
+        while read := stream.readinto(buffer):
+            state.update(buffer[:read])
+            size += read
+    return size, state.hexdigest()
+
+
+def read_seals(catalog: Catalog) -> list[Seal]:
+    """Return the seals in the order of their versions; none for a lake that no version was sealed in."""
+    rows = catalog.read("trialhouse_seal", "version", "sealed_at", "previous", "body", "hash")
+    return sorted((Seal(int(version), *row) for version, *row in rows), key=lambda seal: seal.version)
+
+
+def seal_version(lake: Lake, catalog: Catalog, version: int, note: str | None = None) -> Seal:
+    """Seal the newest version: hash the files that it brought, and all that the catalog holds."""
+    catalog.make_own_tables()
+    catalog.execute("begin")
+    known = read_files(catalog)
+    for file in catalog.list_files():
+        if file.path not in known:
+            size, digest = hash_file(lake.data_folder / file.path)
+            known[file.path] = (size, digest)
+            catalog.insert("trialhouse_file", file.path, size, digest, version)
+    seals = read_seals(catalog)
+    body = json.dumps(
+        {
+            "snapshot": read_snapshots(catalog).get(version),
+            "catalog": catalog.read_digests(),
+            "files": hash_listing(known),
+            "duckdb": duckdb.__version__,
+            "note": note,
+        },
+        sort_keys=True,
+    )
+    previous = seals[-1].hash if seals else ""
+    seal = Seal(version, datetime.now(UTC).isoformat(), previous, body, chain(previous, version, body))
+    catalog.insert("trialhouse_seal", seal.version, seal.sealed_at, seal.previous, seal.body, seal.hash)
+    catalog.execute("commit")
+    said = read_marker(lake) or {}
+    write_marker(lake, {**said, "version": version, "seal": seal.hash})
+    keep_copy(lake)
+    return seal
+
+
+def chain(previous: str, version: int, body: str) -> str:
+    return hashlib.sha256(f"{previous}\n{version}\n{body}".encode()).hexdigest()
+
+
+def hash_listing(files: Mapping[str, tuple[int, str]]) -> str:
+    listing = "\n".join(f"{path}\t{size}\t{digest}" for path, (size, digest) in sorted(files.items()))
+    return f"{len(files)}:{hashlib.sha256(listing.encode()).hexdigest()}"
+
+
+def read_files(catalog: Catalog) -> dict[str, tuple[int, str]]:
+    """Return size and SHA-256 of each data file as recorded when it was written, by path."""
+    rows = catalog.read("trialhouse_file", "path", "bytes", "sha256")
+    return {path: (int(size), digest) for path, size, digest in rows}
+
+
+def read_snapshots(catalog: Catalog) -> dict[int, dict[str, str | None]]:
+    """Return what the catalog says of each version: when, who, why, and what a program may want to know."""
+    said = {
+        int(version): row
+        for version, *row in catalog.read(
+            "ducklake_snapshot_changes",
+            *("snapshot_id", "author", "commit_message", "commit_extra_info", "changes_made"),
+        )
+    }
+    names = ("time", "author", "message", "extra", "changes")
+    return {
+        int(version): dict(zip(names, (str(time), *said.get(int(version), [None] * 4)), strict=True))
+        for version, time in catalog.read("ducklake_snapshot", "snapshot_id", "snapshot_time")
+    }
+
+
+def is_interrupted(lake: Lake, catalog: Catalog) -> bool:
+    """Tell whether the newest version is that of a writer that was killed between its commit and its seal."""
+    seals = read_seals(catalog)
+    last = seals[-1].version if seals else 0
+    return (lake.folder / WRITING).exists() and _newest(catalog) == last + 1
+
+
+def seal_interrupted(lake: Lake, catalog: Catalog) -> None:
+    """Seal the version of a writer that was killed between its commit and its seal.
+
+    Raises
+    ------
+    LakeError
+        If the newest version has no seal and no killed writer accounts for it: something else made it.
+    """
+    seals = read_seals(catalog)
+    version = _newest(catalog)
+    if version == (seals[-1].version if seals else 0):
+        return
+    if not is_interrupted(lake, catalog):
+        raise LakeError(
+            f"{lake.study_id}: version {version} was not published by trialhouse: see"
+            f" `trialhouse verify {lake.study_id}`"
+        )
+    seal_version(lake, catalog, version, "sealed by the next writer: its own was killed after publishing")
+
+
+def _newest(catalog: Catalog) -> int:
+    return max((int(version) for (version,) in catalog.read("ducklake_snapshot", "snapshot_id")), default=0)
+
+
+def keep_copy(lake: Lake) -> None:
+    """Keep a copy of the sealed catalog beside it; a catalog on a server is backed up there."""
+    if lake.is_sqlite:
+        copy_catalog(lake, copy_file(lake))
+
+
+def copy_catalog(lake: Lake, target: Path) -> None:
+    """Copy a SQLite catalog whole, whoever reads or writes it at the same time."""
+    unfinished = target.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)
+    # In a process of its own, for the sake of the locks that this one holds on the catalog.
+    done = subprocess.run(  # noqa: S603 - our own interpreter and fixed arguments
+        [sys.executable, "-I", "-S", "-c", _COPY, str(lake.catalog_file), str(unfinished)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        why = done.stderr.strip().rpartition("\n")[2]
+        raise LakeError(f"{target}: the catalog cannot be copied there: {why}")
+    unfinished.replace(target)
+
+
+def copy_file(lake: Lake) -> Path:
+    return lake.folder / "catalog.sealed.sqlite"
+
+
+def check_catalog(lake: Lake, catalog: Catalog) -> Iterator[Finding]:
+    """Hold the catalog against its newest seal and the seals against each other."""
+    seals = read_seals(catalog)
+    if not seals:
+        if _newest(catalog) and catalog.read("trialhouse_lake", "name"):
+            yield Finding("chain", "the catalog", "its seals are missing")
+        return
+    yield from _check_chain(seals)
+    yield from _check_marker(lake, seals)
+    newest = seals[-1]
+    yield from _check_snapshots(seals, read_snapshots(catalog))
+    sealed, found = newest.content["catalog"], catalog.read_digests()
+    for table in sorted(sealed.keys() | found.keys()):
+        if sealed.get(table) != found.get(table):
+            yield _differs(table, newest)
+    if newest.content["files"] != hash_listing(read_files(catalog)):
+        yield _differs("trialhouse_file", newest)
+
+
+def _differs(table: str, seal: Seal) -> Finding:
+    return Finding("catalog", f"catalog table {table}", f"is not as version {seal.version} sealed it")
+
+
+def _check_chain(seals: Sequence[Seal]) -> Iterator[Finding]:
+    previous = ""
+    for number, seal in enumerate(seals):
+        if number and seal.version != seals[number - 1].version + 1:
+            yield Finding("chain", f"version {seals[number - 1].version + 1}", "its seal is missing")
+        if seal.previous != previous or seal.hash != chain(previous, seal.version, seal.body):
+            yield Finding("chain", f"version {seal.version}", "its seal does not follow from the one before")
+        previous = seal.hash
+
+
+def _check_marker(lake: Lake, seals: Sequence[Seal]) -> Iterator[Finding]:
+    place = str(lake.data_folder / MARKER)
+    try:
+        said = read_marker(lake)
+    except LakeError as error:
+        yield Finding("marker", place, str(error))
+        return
+    if said is None:
+        yield Finding("marker", place, "is missing: it names the newest version apart from the catalog")
+        return
+    hashes = {seal.version: seal.hash for seal in seals}
+    version = said.get("version")
+    if version is not None and hashes.get(int(str(version))) != said.get("seal"):
+        yield Finding(
+            "chain",
+            f"version {version}",
+            "was published and sealed, says the data folder, and the catalog does not hold it as it was",
+        )
+
+
+def _check_snapshots(
+    seals: Iterable[Seal], snapshots: Mapping[int, Mapping[str, str | None]]
+) -> Iterator[Finding]:
+    sealed = {seal.version: seal.content["snapshot"] for seal in seals}
+    for version in sorted(sealed.keys() | {number for number in snapshots if number > min(sealed)}):
+        expected, found = sealed.get(version), snapshots.get(version)
+        if found is None:
+            yield Finding("version", f"version {version}", "is missing from the catalog")
+        elif expected is None:
+            yield Finding("version", f"version {version}", "was not published by trialhouse: it has no seal")
+        else:
+            for key in expected:
+                if expected[key] != found.get(key):
+                    yield Finding(
+                        "version",
+                        f"version {version}",
+                        f"{key} is {found.get(key)!r}, sealed {expected[key]!r}",
+                    )
+
+
+def check_files(lake: Lake, catalog: Catalog, version: int | None = None) -> Iterator[Finding]:
+    """Hash every data file again: of all versions, or of those that one version reads."""
+    recorded = read_files(catalog)
+    if not recorded:
+        return
+    for file in catalog.list_files():
+        if version is not None and not file.is_in(version):
+            continue
+        path = lake.data_folder / file.path
+        place = f"{file.table}: {file.path}"
+        until = "on" if file.last_version is None else f"to {file.last_version}"
+        versions = f"versions {file.first_version} {until}"
+        if file.path not in recorded:
+            yield Finding("file", place, f"was not written by trialhouse ({versions})")
+            continue
+        try:
+            size, digest = hash_file(path)
+        except OSError as error:
+            yield Finding("file", place, f"cannot be read: {error.strerror} ({versions})")
+            continue
+        expected_size, expected = recorded[file.path]
+        if size != expected_size:
+            yield Finding("file", place, f"has {size} bytes, {expected_size} were written ({versions})")
+        elif digest != expected:
+            yield Finding("file", place, f"its bytes are not those that were written ({versions})")
+
+
+def refuse_damage(lake: Lake, version: int | None = None) -> None:
+    """Check the catalog and the files of the version that is about to be read, and stop where one differs.
+
+    Raises
+    ------
+    LakeError
+        Naming what differs, and the commands that say more and mend it.
+    """
+    from warehouse.catalog import open_catalog
+
+    with open_catalog(lake) as catalog:
+        shown = _newest(catalog) if version is None else version
+        is_whole = not is_interrupted(lake, catalog)  # the next writer seals what a killed one published
+        found = [*check_catalog(lake, catalog)] if is_whole else []
+        found += check_files(lake, catalog, shown)
+    if found:
+        lines = [f"  {finding}" for finding in found[:10]]
+        more = [f"  and {len(found) - 10} more"] if len(found) > 10 else []  # noqa: PLR2004 - what a screen shows
+        raise LakeError(
+            "\n".join(
+                [
+                    f"{lake.study_id}: the lake is not as it was published:",
+                    *lines,
+                    *more,
+                    (
+                        f"see `trialhouse verify {lake.study_id}`; `trialhouse repair {lake.study_id}` makes"
+                        " again what it can"
+                    ),
+                ]
+            )
+        )
