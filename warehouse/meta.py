@@ -40,6 +40,7 @@ LEDGERS: Mapping[str, Ledger] = {
         {
             "run_id": ("VARCHAR", "one `trialhouse run` or stage"),
             "stage": ("VARCHAR", "ingest, build or analyze"),
+            "version": ("BIGINT", "version of the lake that the stage published; orders the stages"),
             "status": ("VARCHAR", "published, or stopped by a critical expectation"),
             "started_at": ("TIMESTAMP", "UTC"),
             "finished_at": ("TIMESTAMP", "UTC"),
@@ -68,6 +69,8 @@ LEDGERS: Mapping[str, Ledger] = {
             "has_bom": ("BOOLEAN", "whether the file began with a byte-order mark"),
             "remarks": ("VARCHAR", "what was odd about it"),
             "loaded_at": ("TIMESTAMP", "UTC; equals _loaded_at of its rows"),
+            "version": ("BIGINT", "version of the lake that it landed in; orders the deliveries"),
+            "content": ("VARCHAR", "hash of the rows landed"),
         },
     ),
     "check_result": Ledger(
@@ -158,7 +161,21 @@ LEDGERS: Mapping[str, Ledger] = {
             "parameters": ("VARCHAR", "JSON of the parameters, for an analysis"),
         },
     ),
+    "format": Ledger(
+        "The shape that the lake has had, from which version on. grain: one row per format",
+        {
+            "format": ("BIGINT", "number of the shape of ledgers and views"),
+            "version": ("BIGINT", "first version of the lake in that shape"),
+            "change": ("VARCHAR", "what changed"),
+            "code_version": ("VARCHAR", "version and hash of the code that made the change"),
+            "duckdb_version": ("VARCHAR", "version of DuckDB that made the change"),
+            "changed_at": ("TIMESTAMP", "UTC"),
+        },
+    ),
 }
+
+# The shape of a lake: its ledgers and views. A change of it is a migration, with a number above the last.
+FORMAT = 2
 
 # What SQL models may know of study.toml.
 STUDY_TABLES = (
@@ -177,13 +194,13 @@ STUDY_TABLES = (
 VIEWS: Mapping[str, str] = {
     "current_source_file": """
         select * from meta.source_file
-        qualify row_number() over (partition by source, source_file order by loaded_at desc) = 1
+        qualify row_number() over (partition by source, source_file order by version desc) = 1
             and status = 'delivered'
     """,
     "current_check_result": """
         select check_result.* from meta.check_result
         join meta.run using (run_id, stage)
-        qualify run.started_at = max(run.started_at) over (partition by table_name)
+        qualify run.version = max(run.version) over (partition by table_name)
     """,
 }
 
