@@ -11,7 +11,7 @@ from tasks.modelling import PROVENANCE, count, current_files
 from tasks.readers import check_sha256, find_pieces, read, sha256_of
 from tasks.stage import now
 from warehouse.errors import SourceError, joined
-from warehouse.lake import LAKE, as_json
+from warehouse.lake import STORE, as_json
 from warehouse.publish import describe
 from warehouse.quoting import identifier, literal, qualified
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tasks.readers import Delivered, Piece
     from tasks.stage import Stage
+    from warehouse.lake import Store
     from warehouse.study import Study
 
 log = logging.getLogger("trialhouse")
@@ -127,7 +128,7 @@ def land_source(stage: Stage, delivery: Delivery) -> bool:
             log.info("%s: %s: %s", delivery.source, delivered.source_file, remark)
     stage.will_write(
         f"raw.{delivery.source}",
-        lambda connection: _land(stage, connection, delivery.source, landed, loaded_at),
+        lambda store: _land(stage, store.connection, delivery.source, landed, loaded_at),
     )
     return True
 
@@ -140,7 +141,7 @@ def _land(
     loaded_at: datetime,
 ) -> None:
     """Append the files' rows to `raw.<source>` in one statement, and say what arrived."""
-    table = qualified(f"{LAKE}.raw.{source}")
+    table = qualified(f"{STORE}.raw.{source}")
     _fit_table(stage, connection, source, [delivered for delivered, _, _ in landed])
     selects = [
         f"select *, {literal(delivered.source_file)} as _source_file, {literal(sha256)} as _sha256,"
@@ -180,7 +181,7 @@ def _fit_table(
     stage: Stage, connection: duckdb.DuckDBPyConnection, source: str, landed: Sequence[Delivered]
 ) -> None:
     """Make the raw table, or widen it by columns that no earlier delivery had."""
-    table = qualified(f"{LAKE}.raw.{source}")
+    table = qualified(f"{STORE}.raw.{source}")
     columns = list(dict.fromkeys(column for delivered in landed for column in delivered.columns))
     labels = {column: text for delivered in landed for column, text in delivered.labels.items() if text}
     if f"raw.{source}" in stage.in_lake:
@@ -223,5 +224,5 @@ def _size(piece: Piece) -> int:
         return archive.getinfo(piece.member).file_size
 
 
-def _nothing_to_append(_: duckdb.DuckDBPyConnection) -> None:
+def _nothing_to_append(_: Store) -> None:
     """Do nothing: a withdrawal changes what is current, which the ledger of source files says."""

@@ -118,7 +118,7 @@ def current_files(
         f"""
         select source, source_file, sha256, loaded_at
         from {LAKE}.meta.source_file at (version => {version})
-        qualify row_number() over (partition by source, source_file order by loaded_at desc) = 1
+        qualify row_number() over (partition by source, source_file order by version desc) = 1
             and status = 'delivered'
         """
     ).fetchall()

@@ -69,7 +69,7 @@ _NEWEST = {
     "meta.correction": """
         select correction.* from meta.correction join meta.run on
             correction.run_id = run.run_id and run.stage = 'build'
-        qualify started_at = max(started_at) over (partition by source)
+        qualify run.version = max(run.version) over (partition by source)
     """,
 }
 

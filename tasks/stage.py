@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from expectations.suite import combine, find_suites
 from warehouse.errors import ExpectationFailed, LakeError, StudyError
-from warehouse.lake import LAKE, Lake, as_json, newest_version, open_lake, tables
+from warehouse.lake import LAKE, STORE, as_json, open_lake, tables
 from warehouse.lineage import code_version, content_of, digest, last_made
-from warehouse.meta import study_tables
+from warehouse.meta import LEDGERS, study_tables
 from warehouse.publish import SCHEMAS, Note, append, publish, replace
 from warehouse.quoting import qualified
 from warehouse.study import HOUSE
@@ -22,10 +22,10 @@ from warehouse.study import HOUSE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    import duckdb
     import polars as pl
 
     from expectations.suite import Suite
+    from warehouse.lake import Store, Writer
     from warehouse.study import Study
 
 log = logging.getLogger("trialhouse")
@@ -65,16 +65,16 @@ class Stage:
     """
 
     # A plain class, for the orchestrator looks into the fields of data classes that a task is given.
-    def __init__(
-        self, name: str, study: Study, lake: Lake, run: Run, connection: duckdb.DuckDBPyConnection
-    ) -> None:
+    def __init__(self, name: str, study: Study, writer: Writer, run: Run) -> None:
+        connection = writer.connection
         self.name = name
         self.study = study
-        self.lake = lake
+        self.writer = writer
+        self.lake = writer.lake
         self.run = run
         self.connection = connection
         self.started_at = now()
-        self.input_version = newest_version(connection)
+        self.input_version = writer.version
         self.in_lake = tables(connection)
         self.last_made = {
             table: made
@@ -88,7 +88,7 @@ class Stage:
         self._frames: dict[tuple[str, str], pl.DataFrame] = {}
         self.ledgers: dict[str, list[dict[str, object]]] = defaultdict(list)
         self.stopped: dict[str, str] = {}
-        self._writes: list[Callable[[duckdb.DuckDBPyConnection], None]] = []
+        self._writes: list[Callable[[Store], None]] = []
         self._changed: list[str] = []
         for schema in SCHEMAS:
             connection.execute(f"create schema if not exists {schema}")
@@ -163,12 +163,10 @@ class Stage:
 
     def will_replace(self, table: str, comment: str | None, columns: Mapping[str, str]) -> None:
         text = f"SIMULATED DATA. {comment or ''}".strip() if self.study.study.simulated else comment
-        self._writes.append(
-            lambda connection: replace(connection, table, qualified(f"memory.{table}"), text, columns)
-        )
+        self._writes.append(lambda store: replace(store, table, text, columns))
         self._changed.append(table)
 
-    def will_write(self, table: str, write: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
+    def will_write(self, table: str, write: Callable[[Store], None]) -> None:
         self._writes.append(write)
         self._changed.append(table)
 
@@ -178,7 +176,7 @@ class Stage:
             if table.partition(".")[0] in STAGE_SCHEMAS[self.name]:
                 self.will_write(
                     table,
-                    lambda connection, table=table: _drop(connection, table),  # type: ignore[misc]
+                    lambda store, table=table: _drop(store, table),  # type: ignore[misc]
                 )
 
     def provide_study_tables(self) -> None:
@@ -204,14 +202,14 @@ class Stage:
 
         prepared = {name: list(rows) for name, rows in self.ledgers.items()}
 
-        def write(connection: duckdb.DuckDBPyConnection) -> None:
+        def write(store: Store) -> None:
             # A second attempt starts from the same ledgers: the steps below add to them.
             self.ledgers = defaultdict(list, {name: list(rows) for name, rows in prepared.items()})
             for step in self._writes:
-                step(connection)
-            self._append_ledgers(connection, "published", message)
+                step(store)
+            self._append_ledgers(store, "published", message)
 
-        version = publish(self.lake, self.connection, write, self._note("published", message))
+        version = publish(self.writer, write, self._note("published", message))
         return StageResult(self.name, version, is_new=True, message=message, tables=tuple(self._changed))
 
     def _record_stop(self) -> None:
@@ -221,9 +219,8 @@ class Stage:
         for kept in ("quarantine", "correction", "lineage"):
             self.ledgers.pop(kept, None)
         publish(
-            self.lake,
-            self.connection,
-            lambda connection: self._append_ledgers(connection, "stopped", message),
+            self.writer,
+            lambda store: self._append_ledgers(store, "stopped", message),
             self._note("stopped", message),
         )
         raise ExpectationFailed(
@@ -239,14 +236,16 @@ class Stage:
             )
         )
 
-    def _append_ledgers(self, connection: duckdb.DuckDBPyConnection, status: str, message: str) -> None:
+    def _append_ledgers(self, store: Store, status: str, message: str) -> None:
+        version = self.input_version + 1
         append(
-            connection,
+            store,
             "run",
             [
                 {
                     "run_id": self.run.run_id,
                     "stage": self.name,
+                    "version": version,
                     "status": status,
                     "started_at": self.started_at,
                     "finished_at": now(),
@@ -260,7 +259,9 @@ class Stage:
             ],
         )
         for name, rows in self.ledgers.items():
-            append(connection, name, rows)
+            if "version" in LEDGERS[name].columns:
+                rows = [{**row, "version": version} for row in rows]  # noqa: PLW2901 - the same rows, placed
+            append(store, name, rows)
 
     def _note(self, status: str, message: str) -> Note:
         return Note(
@@ -283,8 +284,9 @@ class Stage:
 def open_stage(name: str, study: Study, run: Run) -> Iterator[Stage]:
     """Open the study's lake for writing and a workbench beside it."""
     lake = open_lake(study.id)
-    with lake.write() as connection:
-        yield Stage(name, study, lake, run, connection)
+    # Only the readers of ingest open delivered files; the SQL of a study must not.
+    with lake.write(reads_files=name == "ingest") as writer:
+        yield Stage(name, study, writer, run)
 
 
 def new_run_id() -> str:
@@ -312,5 +314,5 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def _drop(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    connection.execute(f"drop table if exists {qualified(f'{LAKE}.{table}')}")
+def _drop(store: Store, table: str) -> None:
+    store.connection.execute(f"drop table if exists {qualified(f'{STORE}.{table}')}")

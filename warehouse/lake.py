@@ -1,27 +1,33 @@
-"""Open a study's lake: DuckDB, its pinned extensions, the DuckLake catalog and the writer's lock."""
+"""A study's lake: where it lies, how it is read at a version, and how one writer works at it."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import importlib.util
 import json
-import time
+import re
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from warehouse.errors import LakeError
-from warehouse.quoting import literal
+from warehouse.connection import confine, connect
+from warehouse.errors import LakeError, LakeFormatError
+from warehouse.locking import hold_lock
+from warehouse.meta import FORMAT
+from warehouse.quoting import identifier, literal, qualified
 from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+# The catalog that is read, at one version, and the catalog that a publication writes.
 LAKE = "lake"
+STORE = "store"
+ROWS_AT_A_TIME = 122_880  # a row group of DuckDB
+# What Arrow has no type for that keeps every value.
+_TEXT_IN_ARROW = frozenset({"HUGEINT", "UHUGEINT", "BIT", "TIME WITH TIME ZONE", "UUID"})
+_MISMATCH = re.compile(r"catalog version is (\d+\.\d+), but the extension requires version (\d+\.\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,82 +50,140 @@ class Lake:
         return self.folder / "catalog.sqlite"
 
     @property
-    def data_path(self) -> str:
-        storage = self.settings.storage
-        root = f"{storage.rstrip('/')}/{self.study_id}" if storage else str(self.folder / "data")
-        return root + "/"
+    def data_folder(self) -> Path:
+        return self.settings.data_folder(self.study_id)
+
+    @property
+    def scratch(self) -> Path:
+        return self.folder / "tmp"
 
     @contextlib.contextmanager
     def read(self, version: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open the lake read-only, at its newest version or at the one named, as catalog `lake`."""
+        """Open the lake read-only, at its newest version or at the one named, as catalog `lake`.
+
+        The connection can read the lake's files and nothing else.
+        """
         if self.is_sqlite and not self.catalog_file.is_file():
             raise self._nothing_yet()
-        connection = connect(self.settings)
+        connection = connect(self.settings, spill=self.scratch)
         try:
-            self._attach(connection, read_only=True, version=version)
+            self.attach(connection, LAKE, version=version)
+            self._refuse_other_format(read_format(connection), may_be_older=True)
+            confine(connection, (self.folder, self.data_folder))
             yield connection
         finally:
             connection.close()
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open the lake for one writer; every other process can go on reading."""
-        (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
-        with self._lock():
-            connection = connect(self.settings, spill=self.folder / "tmp")
-            try:
-                self._attach(connection, read_only=False)
-                self._sweep(connection)
-                yield connection
-            finally:
-                connection.close()
+    def write(self, *, reads_files: bool = False) -> Iterator[Writer]:
+        """Open the lake for one writer; every other process can go on reading.
+
+        With `reads_files` the writer's workbench reads delivered files; without it, it is as confined as a
+        reader's, for the SQL of a study runs on it.
+        """
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        with hold_lock(self), contextlib.ExitStack() as opened:
+            version = self._prepare()
+            connection = connect(self.settings, spill=self.scratch)
+            opened.callback(connection.close)
+            self.attach(connection, LAKE, version=version)
+            if reads_files:
+                self.attach(connection, STORE, is_writable=True)
+            else:
+                confine(connection, (self.folder, self.data_folder))
+            yield Writer(self, connection, version, is_store_attached=reads_files)
+
+    def _prepare(self) -> int:
+        """Make the catalog if there is none, sweep up after a killed writer; return the newest version."""
+        # Imported late: they build on the lake.
+        from warehouse.catalog import open_catalog
+        from warehouse.seal import seal_interrupted
+        from warehouse.storage import claim_storage, remove_orphans
+
+        with self.open_store() as store, open_catalog(self, is_writable=True) as catalog:
+            version = newest_version(store.connection, STORE)
+            self._refuse_other_format(read_format(store.connection, STORE), may_be_older=not version)
+            claim_storage(self, catalog)
+            seal_interrupted(self, catalog)
+            remove_orphans(self, store.connection)
+            return version
 
     @contextlib.contextmanager
-    def unfinished(self) -> Iterator[None]:
-        """Mark that data files are being written, so that a killed writer's orphans are found."""
-        self._marker.touch()
-        yield
-        self._marker.unlink(missing_ok=True)
+    def open_store(
+        self, source: duckdb.DuckDBPyConnection | None = None, *, may_migrate: bool = False
+    ) -> Iterator[Store]:
+        """Open the catalog for writing, beside the workbench that holds what will be written.
 
-    @property
-    def _marker(self) -> Path:
-        return self.folder / "writing"
+        With `may_migrate` a catalog of an older DuckLake is brought to today's form.
+        """
+        connection = connect(self.settings, spill=self.scratch)
+        try:
+            self.attach(connection, STORE, is_writable=True, may_migrate=may_migrate)
+            yield Store(connection, source)
+        finally:
+            connection.close()
 
-    def _sweep(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Remove the data files that a killed writer left without a version that names them."""
-        if not self._marker.exists():
-            return
-        # With a catalog shared between machines a young file may be another writer's work.
-        age = "cleanup_all => true" if self.is_sqlite else "older_than => now() - interval 1 day"
-        connection.execute(f"call ducklake_delete_orphaned_files('{LAKE}', {age})")
-        self._marker.unlink(missing_ok=True)
-
-    def _attach(
-        self, connection: duckdb.DuckDBPyConnection, *, read_only: bool, version: int | None = None
+    def attach(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        name: str,
+        *,
+        is_writable: bool = False,
+        may_migrate: bool = False,
+        version: int | None = None,
     ) -> None:
-        options = [f"data_path {literal(self.data_path)}", "override_data_path true"]
+        """Attach the lake's catalog under a name; what goes wrong says what to do."""
+        options = [f"data_path {literal(f'{self.data_folder}/')}", "override_data_path true"]
         if self.is_sqlite:
             target = f"ducklake:sqlite:{self.catalog_file}"
             # Readers never wait for the writer in WAL mode; in the default mode some reads fail.
-            options += [] if read_only else ["meta_journal_mode 'WAL'"]
+            options += ["meta_journal_mode 'WAL'"] if is_writable else []
         else:
             target = f"ducklake:{self.settings.catalog}"
             options.append(f"metadata_schema {literal(self.study_id)}")
-        if read_only:
+        if not is_writable:
             options.append("read_only")
+        if may_migrate:
+            options.append("automatic_migration true")
         if version is not None:
             options.append(f"snapshot_version {int(version)}")
         try:
-            connection.execute(f"attach {literal(target)} as {LAKE} ({', '.join(options)})")
+            connection.execute(f"attach {literal(target)} as {identifier(name)} ({', '.join(options)})")
         except duckdb.Error as error:
             if version is not None and (version < 0 or "napshot" in str(error)):
                 raise LakeError(
                     f"version {version}: the lake of {self.study_id} has no such version:"
                     f" see `trialhouse versions {self.study_id}`"
                 ) from error
-            if read_only and "does not exist" in str(error):
+            if not is_writable and "does not exist" in str(error):
                 raise self._nothing_yet() from error
+            if found := _MISMATCH.search(str(error)):
+                raise self._other_ducklake(*found.groups()) from error
             raise LakeError(f"the lake of {self.study_id} cannot be opened: {error}") from error
+
+    def _refuse_other_format(self, found: int, *, may_be_older: bool) -> None:
+        if found > FORMAT:
+            raise LakeFormatError(
+                f"the lake of {self.study_id} has format {found}, made by a newer trialhouse, and this one"
+                f" knows formats up to {FORMAT}: install the newer one"
+            )
+        if found < FORMAT and not may_be_older:
+            raise LakeFormatError(
+                f"the lake of {self.study_id} has format {found}, and this trialhouse writes format {FORMAT}:"
+                f" `trialhouse upgrade {self.study_id}` upgrades it, and keeps the catalog as it was"
+            )
+
+    def _other_ducklake(self, found: str, expected: str) -> LakeError:
+        is_older = [int(part) for part in found.split(".")] < [int(part) for part in expected.split(".")]
+        return LakeFormatError(
+            f"the catalog of {self.study_id} has the format {found} of DuckLake, and DuckDB"
+            f" {duckdb.__version__} reads format {expected}: "
+            + (
+                f"`trialhouse upgrade {self.study_id}` upgrades it, and keeps the catalog as it was"
+                if is_older
+                else "install the newer trialhouse that wrote it"
+            )
+        )
 
     def _nothing_yet(self) -> LakeError:
         return LakeError(
@@ -127,23 +191,54 @@ class Lake:
             f" `trialhouse run {self.study_id}` makes its first version"
         )
 
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A connection with the catalog attached for writing, and the workbench that rows are brought from."""
+
+    connection: duckdb.DuckDBPyConnection
+    source: duckdb.DuckDBPyConnection | None = None
+
     @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Hold the lake's lock: two writers would race to publish. The kernel frees it if we are killed."""
-        with (self.folder / "lock").open("a+") as file:
-            deadline = time.monotonic() + self.settings.lock_wait_seconds
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= deadline:
-                        raise LakeError(
-                            f"the lake of {self.study_id} is busy: another run has been writing for"
-                            f" {self.settings.lock_wait_seconds:.0f} s (TRIALHOUSE_LOCK_WAIT_SECONDS)"
-                        ) from None
-                    time.sleep(0.2)
-            yield
+    def bring(self, table: str) -> Iterator[str]:
+        """Offer the rows of a table of the workbench as a relation of this connection, each type as it is."""
+        if self.source is None or self.source is self.connection:
+            yield qualified(f"memory.{table}")
+            return
+        # A connection of its own: another statement on this one would end the result half read.
+        source = self.source.cursor()
+        columns = source.execute(f"describe {qualified(f'memory.{table}')}").fetchall()
+        kinds = {identifier(name): kind for name, kind, *_ in columns}
+        leaving = ", ".join(
+            f"{name}::varchar as {name}" if kind in _TEXT_IN_ARROW else name for name, kind in kinds.items()
+        )
+        arriving = ", ".join(f"{name}::{kind} as {name}" for name, kind in kinds.items())
+        rows = source.execute(f"select {leaving} from {qualified(f'memory.{table}')}")
+        self.connection.register("brought", rows.to_arrow_reader(ROWS_AT_A_TIME))
+        try:
+            yield f"(select {arriving} from brought)"
+        finally:
+            self.connection.unregister("brought")
+            source.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """One writer's stay at a lake: a workbench beside the version that it found and builds on."""
+
+    lake: Lake
+    connection: duckdb.DuckDBPyConnection
+    version: int
+    is_store_attached: bool
+
+    @contextlib.contextmanager
+    def open_store(self) -> Iterator[Store]:
+        """Open the catalog for writing: on the workbench where that may, else on a connection of its own."""
+        if self.is_store_attached:
+            yield Store(self.connection)
+        else:
+            with self.lake.open_store(self.connection) as store:
+                yield store
 
 
 def report_file(lake: Lake, version: int) -> Path:
@@ -154,29 +249,18 @@ def open_lake(study_id: str, settings: Settings | None = None) -> Lake:
     return Lake(study_id, settings or load_settings())
 
 
-def connect(settings: Settings, *, spill: Path | None = None) -> duckdb.DuckDBPyConnection:
-    """Open an in-memory DuckDB with the lake's extensions, loaded from the installed packages only."""
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "memory_limit": settings.memory_limit,
-        "preserve_insertion_order": True,
-    }
-    if settings.threads:
-        config["threads"] = settings.threads
-    if spill:
-        config["temp_directory"] = str(spill)
-    connection = duckdb.connect(":memory:", config=config)
-    scanner = "sqlite_scanner" if settings.catalog == "sqlite" else "postgres_scanner"
-    for name in (scanner, "ducklake"):
-        connection.execute(f"load {literal(str(_extension(name)))}")
-    connection.execute("set TimeZone = 'UTC'")
-    return connection
-
-
-def newest_version(connection: duckdb.DuckDBPyConnection) -> int:
-    row = connection.execute(f"select max(snapshot_id) from {LAKE}.snapshots()").fetchone()
+def newest_version(connection: duckdb.DuckDBPyConnection, catalog: str = LAKE) -> int:
+    row = connection.execute(f"select max(snapshot_id) from {identifier(catalog)}.snapshots()").fetchone()
     return int(row[0]) if row and row[0] is not None else 0
+
+
+def read_format(connection: duckdb.DuckDBPyConnection, catalog: str = LAKE) -> int:
+    """Return the number of the shape that a lake has; the first recorded none."""
+    try:
+        row = connection.execute(f"select max(format) from {identifier(catalog)}.meta.format").fetchone()
+    except duckdb.CatalogException:
+        return 1
+    return int(row[0]) if row and row[0] is not None else 1
 
 
 def tables(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
@@ -185,24 +269,6 @@ def tables(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
         "select schema_name || '.' || table_name from duckdb_tables() where database_name = ?", [LAKE]
     ).fetchall()
     return frozenset(name for (name,) in rows)
-
-
-@cache
-def _extension(name: str) -> Path:
-    package = f"duckdb_extension_{name}"
-    spec = importlib.util.find_spec(package)
-    found = (
-        sorted(Path(next(iter(spec.submodule_search_locations))).rglob(f"{name}.duckdb_extension"))
-        if spec and spec.submodule_search_locations
-        else []
-    )
-    matching = [file for file in found if f"v{duckdb.__version__}" in file.parts]
-    if not matching:
-        raise LakeError(
-            f"DuckDB extension {name}: not found for DuckDB {duckdb.__version__}:"
-            f" install {package.replace('_', '-')}=={duckdb.__version__}"
-        )
-    return matching[0]
 
 
 def as_json(value: object) -> str:

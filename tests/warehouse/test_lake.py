@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from warehouse.errors import LakeError
-from warehouse.lake import Lake, newest_version, open_lake, tables
+from warehouse.lake import Lake, Store, open_lake, tables
 from warehouse.publish import Note, publish, replace
 from warehouse.versions import versions
 
@@ -38,24 +38,19 @@ def lake(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyP
 
 def put(lake: Lake, value: int, message: str = "put") -> int:
     """Publish two tables that must always agree."""
-    with lake.write() as connection:
-        connection.execute("create schema if not exists sdtm")
+    with lake.write() as writer:
+        writer.connection.execute("create schema if not exists sdtm")
         for table in ("a", "b"):
-            connection.execute(f"create or replace table sdtm.{table} as select {value} as v from range(50)")
+            writer.connection.execute(
+                f"create or replace table sdtm.{table} as select {value} as v from range(50)"
+            )
 
-        def write(inner: duckdb.DuckDBPyConnection) -> None:
+        def write(store: Store) -> None:
             for table in ("a", "b"):
-                replace(
-                    inner,
-                    f"sdtm.{table}",
-                    f"memory.sdtm.{table}",
-                    f"table {table}",
-                    {"v": "value", "gone": "x"},
-                )
+                replace(store, f"sdtm.{table}", f"table {table}", {"v": "value", "gone": "x"})
 
         return publish(
-            lake,
-            connection,
+            writer,
             write,
             Note("tester", message, {"stage": "build", "tables": ["sdtm.a", "sdtm.b"]}),
         )
@@ -92,16 +87,16 @@ def test_an_old_version_answers_as_it_did(lake: Lake) -> None:
 def test_a_failing_publication_publishes_nothing(lake: Lake) -> None:
     put(lake, 1)
 
-    def write(connection: duckdb.DuckDBPyConnection) -> None:
-        connection.execute("create or replace table lake.sdtm.a as select 9 as v")
+    def write(store: Store) -> None:
+        store.connection.execute("create or replace table store.sdtm.a as select 9 as v")
         raise RuntimeError("cancelled")
 
-    with lake.write() as connection:
-        before = newest_version(connection)
+    with lake.write() as writer:
+        before = writer.version
         with pytest.raises(RuntimeError, match="cancelled"):
-            publish(lake, connection, write, Note("tester", "never"))
-    with lake.write() as connection:
-        assert newest_version(connection) == before
+            publish(writer, write, Note("tester", "never"))
+    with lake.write() as writer:
+        assert writer.version == before
     assert get(lake) == {1}
 
 
@@ -176,7 +171,7 @@ def test_the_orphans_of_a_killed_writer_are_removed_by_the_next(home: Path) -> N
         shutil.copy(orphan, left)
     else:  # small tables are kept in the catalog: write a file as a killed writer would
         duckdb.sql(f"copy (select 1 as v) to '{left}'")
-    (lake.folder / "writing").touch()
+    (lake.folder / "writing").write_text("[]", encoding="utf-8")
     put(lake, 2)
     assert not left.exists()
     assert not (lake.folder / "writing").exists()
