@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from tasks import landing
 from tasks.preparation import prepare
 from tasks.stage import new_run, open_stage
-from warehouse.lake import LAKE, connect, newest_version
+from warehouse.connection import connect
+from warehouse.lake import LAKE, newest_version
 from warehouse.settings import load_settings
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def by_ingest(folder: Path) -> int:
         for delivery in landing.find_deliveries(stage.study, prepared.root(None), landed):
             landing.land_source(stage, delivery)
         done = stage.publish("landed")
-        return _rows(stage.connection, done.version)
+        with stage.lake.read() as connection:
+            return _rows(connection, done.version)
 
 
 def by_duckdb(folder: Path) -> int:

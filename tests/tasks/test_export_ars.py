@@ -312,10 +312,13 @@ def test_outputs_name_their_files_and_texts(event):
 
 def test_from_the_lake_to_files(home, tmp_path, ard):
     study = load_study("nl_ruxolitinib").model_copy(update={"estimands": (PRIMARY, SAFETY)})
-    with open_lake(study.id).write() as connection:
-        connection.execute("create schema lake.results")
+    lake = open_lake(study.id)
+    lake.scratch.mkdir(parents=True)
+    with lake.open_store() as store:
+        connection = store.connection
+        connection.execute("create schema store.results")
         connection.register("ard", ard.to_arrow())
-        connection.execute("create table lake.results.clinical_statistics as from ard")
+        connection.execute("create table store.results.clinical_statistics as from ard")
     (file,) = export(study, "ars", "adam", tmp_path, None)
     assert file.name == "reporting_event.json"
     written = json.loads(file.read_text("utf-8"))

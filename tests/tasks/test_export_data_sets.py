@@ -262,17 +262,20 @@ def test_values_survive_either_format(tmp_path, rows):
 @pytest.fixture
 def lake(home):
     """Make a lake of the reference study with an adam schema in its first versions."""
-    with open_lake("nl_ruxolitinib").write() as connection:
-        connection.execute("create schema lake.adam")
+    lake = open_lake("nl_ruxolitinib")
+    lake.scratch.mkdir(parents=True)
+    with lake.open_store() as store:
+        connection = store.connection
+        connection.execute("create schema store.adam")
         connection.execute(
-            "create table lake.adam.adsl as select 'S-1' as usubjid, 63 as age, true as is_trtedt_imputed,"
+            "create table store.adam.adsl as select 'S-1' as usubjid, 63 as age, true as is_trtedt_imputed,"
             " date '2014-01-02' as trtsdt, 'dm.csv' as _source_file, 2::bigint as _source_row"
         )
         connection.execute(
-            "comment on table lake.adam.adsl is 'SIMULATED DATA. Participants.\ngrain: one row per usubjid'"
+            "comment on table store.adam.adsl is 'SIMULATED DATA. Participants.\ngrain: one row per usubjid'"
         )
-        connection.execute("comment on column lake.adam.adsl.age is 'Age at the reference start'")
-        connection.execute("insert into lake.adam.adsl values ('S-2', 40, false, null, 'dm.csv', 3)")
+        connection.execute("comment on column store.adam.adsl.age is 'Age at the reference start'")
+        connection.execute("insert into store.adam.adsl values ('S-2', 40, false, null, 'dm.csv', 3)")
     return home
 
 
