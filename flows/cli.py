@@ -81,6 +81,7 @@ def run(study: Study, *, data: Data = None) -> None:
             output.say(f"{loaded.id}: nothing changed since version {version}: no new version")
             print(page)
             return
+    environment.connect()
     from flows.run import run as flow
 
     done = asyncio.run(flow(study, where))
@@ -96,6 +97,7 @@ def run(study: Study, *, data: Data = None) -> None:
 def ingest(study: Study, *, data: Data = None) -> None:
     """Land new and changed files in raw."""
     _begin()
+    environment.connect()
     from flows.ingest import ingest as flow
 
     _tell(asyncio.run(flow(study, _absolute(data))))
@@ -105,6 +107,7 @@ def ingest(study: Study, *, data: Data = None) -> None:
 def build(study: Study) -> None:
     """Make and check the sdtm, omics and adam tables."""
     _begin()
+    environment.connect()
     from flows.build import build as flow
 
     _tell(asyncio.run(flow(study)))
@@ -114,6 +117,7 @@ def build(study: Study) -> None:
 def analyze(study: Study) -> None:
     """Run the study's analyses on the newest version."""
     _begin()
+    environment.connect()
     from flows.analyze import analyze as flow
 
     _tell(asyncio.run(flow(study)))

@@ -1,16 +1,26 @@
-"""Prefect as trialhouse runs it: on loopback, silent towards the outside, its data beside the lakes."""
+"""Prefect as trialhouse runs it: on loopback, behind a secret, silent, its data beside the lakes."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import hmac
+import importlib
 import json
 import logging
 import os
+import secrets
 import sys
 import time
-import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from flows.guard import PROOF, prove
+from flows.prefect_server import PrefectServer
+from flows.secret import make_private, new_secret, read_private, write_private
+from warehouse.errors import LakeError
 from warehouse.settings import load_settings
 
 if TYPE_CHECKING:
@@ -21,8 +31,6 @@ QUIET: Mapping[str, str] = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_UI_V2_ENABLED": "false",  # the newer UI asks a host outside on every page
-    # The first start migrates a new database, on a busy machine for longer than the 20 s of the default.
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "trialhouse",
     # Without it the UI's log of a scheduled run would miss what the steps say of themselves.
     "PREFECT_LOGGING_ROOT_LEVEL": "INFO",
@@ -31,42 +39,107 @@ QUIET: Mapping[str, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """The server of `trialhouse up`: where it listens, and what it proves itself with."""
+
+    api: str
+    pid: int
+    key: str
+    # Whether its secret is that of `secret_file`, or one that its operator set.
+    is_secret_ours: bool
+
+
+def home_folder() -> Path:
+    return load_settings().home.expanduser().resolve()
+
+
+def prefect_folder() -> Path:
+    """Return the private folder of Prefect's database and of the server's secret; make it at first."""
+    folder = home_folder() / "prefect"
+    make_private(folder)
+    return folder
+
+
+def secret_file() -> Path:
+    """Return the file of the secret with which one logs in to `trialhouse up`."""
+    return prefect_folder() / "secret"
+
+
 def server_file() -> Path:
     """Return the file in which `trialhouse up` says where its server listens."""
-    return load_settings().home.expanduser().resolve() / "server.json"
+    return home_folder() / "server.json"
 
 
 def configure(*, use_server: bool = True) -> None:
-    """Set Prefect's environment; a running `trialhouse up` is used, else Prefect starts a server for the run.
+    """Set Prefect's environment, and which server to use where one runs already.
 
     Must run before Prefect is imported, for it reads its settings once.
     """
-    home = load_settings().home.expanduser().resolve()
-    home.mkdir(parents=True, exist_ok=True)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
-    if use_server and "PREFECT_API_URL" not in os.environ:
-        url = running_server()
-        if url:
-            os.environ["PREFECT_API_URL"] = url
+    os.environ.setdefault("PREFECT_HOME", str(prefect_folder()))
+    if use_server and "PREFECT_API_URL" not in os.environ and (server := running_server()):
+        use(server.api, _secret_of(server))
 
 
-def running_server() -> str | None:
-    """Return the API address of the server that `trialhouse up` started, if it answers."""
+def connect() -> None:
+    """Start a server for as long as this process lives, unless there is one to use already."""
+    if "PREFECT_API_URL" in os.environ:
+        return
+    server = PrefectServer.start(prefect_folder(), new_secret(), is_temporary=True)
+    # Before Prefect registers what it has to send to the server at the end: that comes first.
+    atexit.register(server.stop)
+    use(server.api, server.secret)
+    importlib.import_module("prefect.main")  # takes a second, in which the server starts, too
+    server.await_ready()
+
+
+def announce(server: PrefectServer, *, is_secret_ours: bool) -> None:
+    """Tell the commands of this account where the server listens."""
+    running = {"api": server.api, "pid": os.getpid(), "key": server.key, "is_secret_ours": is_secret_ours}
+    write_private(server_file(), json.dumps(running))
+
+
+def running_server() -> RunningServer | None:
+    """Return the server of `trialhouse up`, if it is the one that listens where it should."""
     try:
-        url = str(json.loads(server_file().read_text(encoding="utf-8"))["api"])
-    except (OSError, ValueError, KeyError):
+        server = RunningServer(**json.loads(read_private(server_file())))
+    except FileNotFoundError:
         return None
-    return url if answers(url) else None
+    except (PermissionError, ValueError, TypeError) as error:
+        raise LakeError(f"{server_file()}: {error}: end `trialhouse up` and remove the file") from error
+    return server if _is_ours(server) else None
 
 
-def answers(url: str) -> bool:
+def _is_ours(server: RunningServer) -> bool:
+    """Ask the server for what only ours can know: the port may be another's since ours has ended."""
+    nonce = secrets.token_hex(32)
+    address = urlsplit(server.api)
+    url = f"http://{address.netloc}{PROOF}?nonce={nonce}"
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2) as response:  # noqa: S310 - our own loopback
-            return bool(response.status == 200)  # noqa: PLR2004
-    except (OSError, urllib.error.URLError):
+        with urllib.request.urlopen(url, timeout=5) as response:
+            said = response.read(64).decode("ascii", errors="replace")
+    except (OSError, ValueError):
         return False
+    return hmac.compare_digest(said, prove(server.key, address.port or 0, nonce))
+
+
+def _secret_of(server: RunningServer) -> str:
+    with contextlib.suppress(KeyError):
+        if not server.is_secret_ours:
+            return os.environ.get("PREFECT_API_AUTH_STRING") or os.environ["PREFECT_SERVER_API_AUTH_STRING"]
+        return read_private(secret_file())
+    raise LakeError(
+        f"the server at {server.api} has a secret of its operator: set PREFECT_API_AUTH_STRING to it"
+    )
+
+
+def use(api: str, secret: str) -> None:
+    """Make this process, and those that it starts, clients of a server."""
+    os.environ |= {"PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": secret}
+    # Only the server needs to hold it under this name.
+    os.environ.pop("PREFECT_SERVER_API_AUTH_STRING", None)
 
 
 class Progress(logging.Formatter):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from flows.environment import answers, running_server, server_file
+from flows import environment
 from flows.output import say
+from flows.prefect_server import PrefectServer, end
+from flows.secret import own_secret
 from warehouse.errors import LakeError, StudyError
 from warehouse.study import HOUSE
 
@@ -20,45 +20,40 @@ if TYPE_CHECKING:
     from types import FrameType
 
 POOL = "trialhouse"
-START_SECONDS = 120
-STOP_SECONDS = 15
 
 
 def serve(port: int) -> None:
     """Start the server, deploy, and work until interrupted; both processes end with this one."""
-    if url := running_server():
-        raise LakeError(f"a trialhouse server is up already at {url.removesuffix('/api')}")
+    if running := environment.running_server():
+        raise LakeError(f"a trialhouse server is up already at {running.api.removesuffix('/api')}")
     prefect_file = HOUSE / "prefect.yaml"
     if not prefect_file.is_file():
         raise StudyError(f"{prefect_file}: not found: `trialhouse up` serves the deployments of a checkout")
-    _refuse_taken(port)
-    api = f"http://127.0.0.1:{port}/api"
-    os.environ |= {
-        "PREFECT_API_URL": api,
-        "PREFECT_SERVER_API_HOST": "127.0.0.1",
-        "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_SERVER_UI_API_URL": api,
-        "PREFECT_UI_API_URL": api,
-    }
+    given = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING")
+    secret = given or own_secret(environment.secret_file())
     for ending in (signal.SIGTERM, signal.SIGHUP):  # a service manager, a closed terminal
         signal.signal(ending, _stop)
-    processes: list[subprocess.Popen[bytes]] = []
+    server = PrefectServer.start(environment.prefect_folder(), secret, port=port, is_temporary=False)
+    worker = None
     try:
-        processes.append(_start("server", "start", "--host", "127.0.0.1", "--port", str(port)))
-        _await(api, processes[0])
+        server.await_ready()
+        environment.use(server.api, secret)
         _call("work-pool", "create", POOL, "--type", "process", "--overwrite")
         _call("deploy", "--all", "--prefect-file", str(prefect_file))
         _close_abandoned()
-        processes.append(_start("worker", "start", "--pool", POOL, "--type", "process", "--name", POOL))
-        server_file().write_text(json.dumps({"api": api, "pid": os.getpid()}), encoding="utf-8")
+        worker = _start("worker", "start", "--pool", POOL, "--type", "process", "--name", POOL)
+        environment.announce(server, is_secret_ours=not given)
+        where = "in PREFECT_SERVER_API_AUTH_STRING" if given else f"the line in {environment.secret_file()}"
+        say(f"Password of the UI: {where}")
         say(f"Prefect UI: http://127.0.0.1:{port}  (schedules run while this is up; Ctrl-C ends it)")
-        _watch(processes)
+        _watch([server.process, worker])
     except KeyboardInterrupt:
         say("stopping")
     finally:
-        server_file().unlink(missing_ok=True)
-        for process in reversed(processes):
-            _end(process)
+        environment.server_file().unlink(missing_ok=True)
+        if worker:
+            end(worker)
+        server.stop()
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
@@ -82,16 +77,6 @@ def _call(*arguments: str) -> None:
     )
     if done.returncode:
         raise LakeError(f"prefect {' '.join(arguments)}: {done.stdout}{done.stderr}")
-
-
-def _await(api: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not answers(api):
-        if server.poll() is not None:
-            raise LakeError(f"the Prefect server ended at once with code {server.returncode}: see above")
-        if time.monotonic() > deadline:
-            raise LakeError(f"the Prefect server does not answer at {api} after {START_SECONDS} s")
-        time.sleep(0.5)
 
 
 def _close_abandoned() -> None:
@@ -136,18 +121,3 @@ def _watch(processes: list[subprocess.Popen[bytes]]) -> None:
             if process.poll() is not None:
                 raise LakeError(f"a Prefect process ended with code {process.returncode}: see above")
         time.sleep(1)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # with the runs that a stuck worker has started
-        process.wait()
-
-
-def _refuse_taken(port: int) -> None:
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise LakeError(f"port {port}: something listens there already: name another with --port")

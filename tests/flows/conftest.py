@@ -46,8 +46,14 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         settings.PREFECT_LOGGING_LEVEL: "CRITICAL",
     }
-    with settings.temporary_settings(quiet), prefect_test_harness(server_startup_timeout=180):
-        yield str(settings.PREFECT_API_URL.value())
+    with (
+        settings.temporary_settings(quiet),
+        prefect_test_harness(server_startup_timeout=180),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        api = str(settings.PREFECT_API_URL.value())
+        patch.setenv("PREFECT_API_URL", api)  # the command starts no server of its own
+        yield api
 
 
 @pytest.fixture(autouse=True)
