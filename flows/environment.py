@@ -85,14 +85,18 @@ def configure(*, use_server: bool = True) -> None:
 
 def connect() -> None:
     """Start a server for as long as this process lives, unless there is one to use already."""
-    if "PREFECT_API_URL" in os.environ:
-        return
-    server = PrefectServer.start(prefect_folder(), new_secret(), is_temporary=True)
-    # Before Prefect registers what it has to send to the server at the end: that comes first.
-    atexit.register(server.stop)
-    use(server.api, server.secret)
-    importlib.import_module("prefect.main")  # takes a second, in which the server starts, too
-    server.await_ready()
+    folder = prefect_folder()
+    # Prefect obeys the `.env`, `prefect.toml` and `pyproject.toml` of the folder in which it is imported.
+    with contextlib.chdir(folder):
+        if "PREFECT_API_URL" in os.environ:
+            importlib.import_module("prefect.main")
+            return
+        server = PrefectServer.start(folder, new_secret(), is_temporary=True)
+        # Before Prefect registers what it has to send to the server at the end: that comes first.
+        atexit.register(server.stop)
+        use(server.api, server.secret)
+        importlib.import_module("prefect.main")  # takes a second, in which the server starts, too
+        server.await_ready()
 
 
 def announce(server: PrefectServer, *, is_secret_ours: bool) -> None:

@@ -38,6 +38,7 @@ def serve(port: int) -> None:
     try:
         server.await_ready()
         environment.use(server.api, secret)
+        environment.connect()
         _call("work-pool", "create", POOL, "--type", "process", "--overwrite")
         _call("deploy", "--all", "--prefect-file", str(prefect_file))
         _close_abandoned()

@@ -12,10 +12,10 @@ def main() -> None:
 
     began = time.monotonic()
     environment.configure()
+    environment.connect()
+    connected = time.monotonic()
     from prefect import flow, task
     from prefect.cache_policies import NO_CACHE
-
-    imported = time.monotonic()
 
     @task(cache_policy=NO_CACHE)
     def step() -> float:
@@ -26,7 +26,7 @@ def main() -> None:
         return step()
 
     stepped = asyncio.run(empty())
-    print(json.dumps({"import": imported - began, "server": stepped - imported}))
+    print(json.dumps({"server": connected - began, "flow": stepped - connected}))
 
 
 if __name__ == "__main__":
