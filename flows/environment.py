@@ -5,20 +5,21 @@ from __future__ import annotations
 import atexit
 import contextlib
 import hmac
+import http.client
 import importlib
 import json
 import logging
 import os
+import re
 import secrets
 import sys
 import time
-import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flows.guard import PROOF, prove
-from flows.prefect_server import PrefectServer
+from flows.prefect_server import LOOPBACK, PrefectServer
 from flows.secret import make_private, new_secret, read_private, write_private
 from warehouse.errors import LakeError
 from warehouse.settings import load_settings
@@ -37,6 +38,8 @@ QUIET: Mapping[str, str] = {
     # What a run says on the terminal is trialhouse's own; Prefect's log is in its UI.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
 }
+
+ADDRESS = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}/api")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +112,11 @@ def running_server() -> RunningServer | None:
     """Return the server of `trialhouse up`, if it is the one that listens where it should."""
     try:
         server = RunningServer(**json.loads(read_private(server_file())))
+        if not ADDRESS.fullmatch(server.api):
+            raise ValueError(f"api: {server.api!r}: an address on loopback is expected")  # noqa: TRY301
     except FileNotFoundError:
         return None
-    except (PermissionError, ValueError, TypeError) as error:
+    except (PermissionError, ValueError, TypeError, RecursionError) as error:
         raise LakeError(f"{server_file()}: {error}: end `trialhouse up` and remove the file") from error
     return server if _is_ours(server) else None
 
@@ -119,14 +124,16 @@ def running_server() -> RunningServer | None:
 def _is_ours(server: RunningServer) -> bool:
     """Ask the server for what only ours can know: the port may be another's since ours has ended."""
     nonce = secrets.token_hex(32)
-    address = urlsplit(server.api)
-    url = f"http://{address.netloc}{PROOF}?nonce={nonce}"
+    port = int(urlsplit(server.api).port or 0)
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)  # by no proxy, after no redirection
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            said = response.read(64).decode("ascii", errors="replace")
-    except (OSError, ValueError):
+        connection.request("GET", f"{PROOF}?nonce={nonce}")
+        said = connection.getresponse().read(64)
+    except (OSError, http.client.HTTPException):
         return False
-    return hmac.compare_digest(said, prove(server.key, address.port or 0, nonce))
+    finally:
+        connection.close()
+    return hmac.compare_digest(said, prove(server.key, port, nonce).encode())
 
 
 def _secret_of(server: RunningServer) -> str:
@@ -140,10 +147,14 @@ def _secret_of(server: RunningServer) -> str:
 
 
 def use(api: str, secret: str) -> None:
-    """Make this process, and those that it starts, clients of a server."""
+    """Make this process, and those that it starts, clients of a server of ours."""
     os.environ |= {"PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": secret}
     # Only the server needs to hold it under this name.
     os.environ.pop("PREFECT_SERVER_API_AUTH_STRING", None)
+    # No proxy is told the secret.
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = f"{direct},{LOOPBACK}" if direct else LOOPBACK
 
 
 class Progress(logging.Formatter):

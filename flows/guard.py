@@ -1,8 +1,10 @@
-"""What stands before Prefect's server: refuses foreign hosts and origins, and says which server this is."""
+"""What stands before Prefect's server: asks for the secret, refuses other pages, proves its identity."""
 
 from __future__ import annotations
 
+import base64
 import hmac
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
 PROOF = "/trialhouse/proof"
 NONCE_LENGTH = 64
+API = "/api"
+# Says whether the server lives, and nothing else.
+OPEN = frozenset({"/api/health", "/api/ready"})
 # Prefect shows its whole interface here, to anybody, with scripts of another host.
 CLOSED = ("/docs", "/redoc", "/openapi.json")
 # The UI's own files and nothing else: no host outside is asked, and no other page may frame it.
@@ -44,17 +49,18 @@ class Guard:
     app: ASGIApp
     port: int
     key: str
+    secret: str
     origins: frozenset[str]
     hosts: frozenset[str]
 
     @classmethod
-    def of(cls, app: ASGIApp, port: int, key: str, further: Iterable[str]) -> Guard:
+    def of(cls, app: ASGIApp, port: int, key: str, secret: str, further: Iterable[str]) -> Guard:
         """Guard a server at a port of loopback; further origins are those of a proxy before it."""
         own = (f"http://127.0.0.1:{port}", f"http://localhost:{port}")
         origins = {*own, *(origin for origin in further if urlsplit(origin).netloc)}
         # A proxy hands on the name by which the browser knows it.
         hosts = {urlsplit(origin).netloc.lower() for origin in origins}
-        return cls(app, port, key, frozenset(origins), frozenset(hosts))
+        return cls(app, port, key, secret, frozenset(origins), frozenset(hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -71,7 +77,37 @@ class Guard:
         elif scope["path"] == PROOF:
             await _answer(scope, receive, send_guarded, *self.identify(scope))
         else:
-            await self.app(scope, receive, send_guarded)
+            opens = receive if scope["type"] == "http" else self.listen(receive, send_guarded)
+            await self.app(scope, opens, send_guarded)
+
+    def listen(self, receive: Receive, send: Send) -> Receive:
+        """Hand on what a websocket says once it has said the secret: a browser cannot send it as a header."""
+        is_known = False
+
+        async def listened() -> Message:
+            nonlocal is_known
+            message = await receive()
+            if message["type"] == "websocket.receive" and not is_known:
+                is_known = self.is_login(message)
+                if not is_known:
+                    await send({"type": "websocket.close", "code": 1008, "reason": "Unauthorized"})
+                    return {"type": "websocket.disconnect", "code": 1008}
+            return message
+
+        return listened
+
+    def is_login(self, message: Message) -> bool:
+        try:
+            said = json.loads(message.get("text") or "")
+            token = said["token"].encode() if said["type"] == "auth" else b""
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return False
+        return hmac.compare_digest(token, self.secret.encode())
+
+    def has_secret(self, scope: Scope) -> bool:
+        given = [value for name, value in scope["headers"] if name.lower() == b"authorization"]
+        wanted = b"Basic " + base64.b64encode(self.secret.encode())
+        return len(given) == 1 and hmac.compare_digest(given[0], wanted)
 
     def refuse(self, scope: Scope) -> tuple[int, str] | None:
         """Return the status and the reason, where the request is none of our own pages and programs."""
@@ -82,9 +118,15 @@ class Guard:
             return 403, "Origin: another page's"
         if not {*_values(scope, b"sec-fetch-site")} <= {"same-origin", "none"} and not _is_navigation(scope):
             return 403, "Sec-Fetch-Site: another page's"
-        if scope["path"].startswith(CLOSED):
+        path: str = scope["path"]
+        if path.startswith(CLOSED):
             return 404, "Not Found"
-        return None
+        is_open = (
+            scope["type"] == "websocket"
+            or not path.startswith(API)
+            or (path in OPEN and scope["method"] == "GET")
+        )
+        return None if is_open or self.has_secret(scope) else (401, "Unauthorized")
 
     def identify(self, scope: Scope) -> tuple[int, str]:
         nonce = parse_qs(scope["query_string"].decode("latin-1")).get("nonce", [""])[0]
@@ -100,7 +142,7 @@ def _is_navigation(scope: Scope) -> bool:
         and scope["method"] == "GET"
         and _values(scope, b"sec-fetch-mode") == ["navigate"]
         and _values(scope, b"sec-fetch-dest") == ["document"]
-        and not scope["path"].startswith("/api")
+        and not scope["path"].startswith(API)
     )
 
 
@@ -116,6 +158,11 @@ async def _answer(scope: Scope, receive: Receive, send: Send, status: int, text:
             {"type": "websocket.close", "code": 1008, "reason": text}
         )  # before it is accepted: HTTP 403
         return
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    body = text.encode()
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})
+    await send({"type": "http.response.body", "body": body})

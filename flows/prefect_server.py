@@ -71,7 +71,8 @@ class PrefectServer:
 
     def stop(self) -> None:
         """End the server; does nothing when it has ended."""
-        end(self.process)
+        with self.process:  # closes its pipes
+            end(self.process)
         self.listening.close()
 
 

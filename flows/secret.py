@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OTHERS = 0o077
+LONGEST = 1 << 16
 # Prefect's basic authentication: a user, a colon, a password of 256 random bits.
 SECRET = re.compile(r"[!-~]{32,500}")
 
@@ -26,12 +27,16 @@ def new_secret() -> str:
 def own_secret(file: Path) -> str:
     """Return the secret of the file; make one where there is none, or where others could read it."""
     try:
-        return read_private(file)
+        secret = read_private(file)
     except FileNotFoundError:
         _place(file, new_secret(), replace=False)
+        secret = read_private(file)
     except PermissionError:
         _place(file, new_secret(), replace=True)
-    return read_private(file)
+        secret = read_private(file)
+    if not SECRET.fullmatch(secret):
+        raise LakeError(f"{file}: not a secret of 32 letters, digits and signs or more: remove the file")
+    return secret
 
 
 def read_private(file: Path) -> str:
@@ -54,7 +59,7 @@ def read_private(file: Path) -> str:
         raise LakeError(
             f"{file}: {error.strerror}: a file of this account is expected, not a link"
         ) from error
-    with os.fdopen(descriptor, encoding="ascii", errors="replace") as opened:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise LakeError(f"{file}: not a regular file: remove it")
@@ -62,7 +67,9 @@ def read_private(file: Path) -> str:
             raise LakeError(f"{file}: belongs to the account {status.st_uid}, not to this one: remove it")
         if status.st_mode & OTHERS:
             raise PermissionError(f"{file}: other accounts could read it")
-        return opened.read(1 << 16).strip()
+        return os.read(descriptor, LONGEST).decode("ascii", errors="replace").strip()
+    finally:
+        os.close(descriptor)
 
 
 def write_private(file: Path, text: str) -> None:

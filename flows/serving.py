@@ -17,7 +17,7 @@ READY = b"ready\n"
 
 
 class Server(uvicorn.Server):
-    """Prefect's server, which ends when the process that started it does, however that ends."""
+    """Prefect's server, which says when it is ready."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -26,41 +26,56 @@ class Server(uvicorn.Server):
         os.dup2(nowhere, 1)
         os.close(nowhere)
 
-    def end_with_parent(self) -> None:
-        while os.read(0, 1):  # the pipe closes with its other end
-            pass
-        self.should_exit = True
-        time.sleep(2 * GRACE_SECONDS)
-        os._exit(1)
-
 
 def main() -> None:
     os.umask(0o077)  # its database holds what runs say of their data
     listening = socket.socket(fileno=int(sys.argv[1]))
     key = _read_line()
+    servers: list[Server] = []
+    threading.Thread(target=_end_with_parent, args=[servers], daemon=True).start()
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
     api = get_current_settings().server.api
-    origins = [origin.strip() for origin in api.cors_allowed_origins.split(",")]
-    guard = Guard.of(create_app(final=True), listening.getsockname()[1], key, origins)
-    server = Server(
-        uvicorn.Config(
-            guard,
-            log_level="error",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            timeout_keep_alive=api.keepalive_timeout,
-        )
+    if not api.auth_string:
+        sys.exit("PREFECT_SERVER_API_AUTH_STRING: not set: no server without a secret")
+    guard = Guard.of(
+        create_app(final=True),
+        listening.getsockname()[1],
+        key,
+        api.auth_string.get_secret_value(),
+        [origin.strip() for origin in api.cors_allowed_origins.split(",")],
     )
-    threading.Thread(target=server.end_with_parent, daemon=True).start()
-    server.run(sockets=[listening])
+    config = uvicorn.Config(
+        guard,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=api.keepalive_timeout,
+    )
+    servers.append(Server(config))
+    servers[0].run(sockets=[listening])
+
+
+def _end_with_parent(servers: list[Server]) -> None:
+    while os.read(0, 1):  # the pipe closes with its other end
+        pass
+    if servers and servers[0].started:
+        servers[0].should_exit = True
+        time.sleep(2 * GRACE_SECONDS)
+    os._exit(1)
 
 
 def _read_line() -> str:
-    return b"".join(iter(lambda: os.read(0, 1), b"\n")).decode("ascii")
+    read = b""
+    while not read.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:  # the parent has ended meanwhile
+            sys.exit(1)
+        read += byte
+    return read.decode("ascii").strip()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -68,13 +69,25 @@ class Up:
     def api(self) -> str:
         return f"{self.ui}/api"
 
+    @property
+    def secret(self) -> str:
+        return (self.home / "prefect" / "secret").read_text().strip()
+
     def ask(self, path: str, body: object = None, method: str | None = None) -> Any:
-        """Send a request to Prefect's API and return its answer."""
+        """Send a request to Prefect's API, as its clients do, and return its answer."""
+        chosen = method or ("GET" if body is None else "POST")
+        credentials = base64.b64encode(self.secret.encode()).decode()
+        headers = {"content-type": "application/json", "authorization": f"Basic {credentials}"}
+        if chosen != "GET":
+            headers |= {
+                "prefect-csrf-client": "proof",
+                "prefect-csrf-token": self.ask("/csrf-token?client=proof")["token"],
+            }
         request = urllib.request.Request(  # noqa: S310 - our own loopback
             f"{self.api}{path}",
             data=None if body is None else json.dumps(body).encode(),
-            headers={"content-type": "application/json"},
-            method=method or ("GET" if body is None else "POST"),
+            headers=headers,
+            method=chosen,
         )
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own loopback
             text = answer.read()

@@ -162,12 +162,12 @@ def orphans(lake: Lake) -> set[str]:
     return parquet | spilled | unfinished | marker
 
 
-def run_in_this_process(home: str, data: str, api: str) -> int:
+def run_in_this_process(home: str, data: str, api: str, secret: str) -> int:
     """Run the command in a process that has its libraries loaded already, which saves most of the time."""
     from flows.cli import main  # takes seconds, and only here
 
     logging.getLogger("trialhouse").handlers.clear()
-    os.environ |= {"TRIALHOUSE_HOME": home, "PREFECT_API_URL": api}
+    os.environ |= {"TRIALHOUSE_HOME": home, "PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": secret}
     try:
         main(["run", STUDY, "--data", data])
     except SystemExit as ended:
@@ -194,7 +194,7 @@ def ground(
     def launch(home: Path, delivery: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [command, "run", STUDY, "--data", delivery],
-            env=environment(home, PREFECT_API_URL=up.api),
+            env=environment(home, PREFECT_API_URL=up.api, PREFECT_API_AUTH_STRING=up.secret),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -217,7 +217,7 @@ def ground(
     with multiprocessing.get_context("spawn").Pool(1) as pool:
 
         def run_undisturbed(home: Path, delivery: Path) -> None:
-            done = pool.apply_async(run_in_this_process, (str(home), str(delivery), up.api))
+            done = pool.apply_async(run_in_this_process, (str(home), str(delivery), up.api, up.secret))
             assert done.get(GIVE_UP_SECONDS) == 0
 
         start = folder / "start"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 pytestmark = pytest.mark.proof
 
@@ -39,7 +39,7 @@ ARTIFACTS = {
     "checks": ("first_at", "sdtm.qs"),
     "primary-result": ("p_value", "Hodges-Lehmann estimate"),
     "top-genes": ("log2_fold_change", "ENSG"),
-    "version": ("version 3", "landed 60 files"),
+    "version": ("version 3", "landed 61 files"),
 }
 RUN_SECONDS = 600
 CHROMIUM = Path("/usr/bin/chromium")
@@ -168,6 +168,23 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
+@pytest.fixture(scope="module")
+def logged_in(up: Any, browser: Browser) -> Iterator[BrowserContext]:
+    """Log in as a person does: with the secret that stands in the file which `trialhouse up` names."""
+    named = re.search(r"^Password of the UI: the line in (.+)$", up.log.read_text(), flags=re.MULTILINE)
+    assert named
+    context = browser.new_context(viewport={"width": 1500, "height": 1000})
+    page = context.new_page()
+    page.goto(f"{up.ui}/dashboard", wait_until="domcontentloaded")
+    entry = page.locator("input[type=password]")
+    entry.fill(Path(named[1]).read_text().strip())
+    entry.press("Enter")
+    page.get_by_text("Active Work Pools").wait_for(timeout=60_000)
+    page.close()
+    yield context
+    context.close()
+
+
 def see(page: Page, url: str, *texts: str) -> None:
     """Open a page of the UI and wait until each text stands on it."""
     page.goto(url, wait_until="domcontentloaded")
@@ -176,10 +193,14 @@ def see(page: Page, url: str, *texts: str) -> None:
 
 
 def test_the_ui_shows_runs_steps_and_artifacts_and_asks_no_host_outside(
-    up: Any, deployment: str, scheduled: str, browser: Browser, tmp_path_factory: pytest.TempPathFactory
+    up: Any,
+    deployment: str,
+    scheduled: str,
+    logged_in: BrowserContext,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     pictures = tmp_path_factory.mktemp("pictures")
-    page = browser.new_page(viewport={"width": 1500, "height": 1000})
+    page = logged_in.new_page()
     asked: set[str] = set()
     page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
 
@@ -238,14 +259,14 @@ def test_a_run_on_the_command_line_uses_the_server_and_stands_in_the_ui(
     up: Any,
     deliver: Callable[[], None],
     trialhouse: Callable[..., subprocess.CompletedProcess[str]],
-    browser: Browser,
+    logged_in: BrowserContext,
 ) -> None:
     deliver()
     done = trialhouse(up.home, "run", STUDY)
     assert done.returncode == 0, done.stderr
     ours = [run for run in runs(up, name={"any_": [f"run {STUDY}"]}) if run["deployment_id"] is None]
     assert [run["state_name"] for run in ours] == ["Completed"]
-    page = browser.new_page()
+    page = logged_in.new_page()
     see(page, f"{up.ui}/runs/flow-run/{ours[0]['id']}", f"run {STUDY}", "Completed")
     page.close()
 
