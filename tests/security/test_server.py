@@ -347,7 +347,7 @@ def test_no_path_leads_past_the_secret(target: Target, path: str) -> None:
     assert target.flows() == [MARKER]
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "/home/x", "/proc/self/environ"])
+@pytest.mark.parametrize("path", ["/etc/passwd", "/etc/shadow", "/proc/self/environ"])
 def test_no_file_outside_the_ui_is_served(target: Target, path: str) -> None:
     for trick in ("/../../../../../../../..", "/assets/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e", "/"):
         answer = target.send("GET", trick + path, {"Host": f"127.0.0.1:{target.port}"})
