@@ -8,8 +8,8 @@ async ({api, ui, secret, name}) => {
     try { note(what, await Promise.race([action(), wait(5)])); } catch (error) { /* refused */ }
   };
   const body = JSON.stringify({name});
-  const shell = JSON.stringify({name, flow_id: uuid, pull_steps:
-    [{'prefect.deployments.steps.run_shell_script': {script: `touch /tmp/${name}`}}]});
+  const shell = {name, flow_id: uuid, pull_steps:
+    [{'prefect.deployments.steps.run_shell_script': {script: `touch /tmp/${name}`}}]};
   const auth = {authorization: `Basic ${btoa(secret)}`};
   const json = {'content-type': 'application/json'};
   const reads = ['/flows/', '/health', '/ready', '/admin/settings', '/csrf-token?client=stranger'];
@@ -19,11 +19,13 @@ async ({api, ui, secret, name}) => {
         await attempt(`read ${path}`, async () => (await fetch(api + path, {credentials, headers})).text());
   for (const path of ['/ui-settings', '/trialhouse/proof?nonce=' + 'a'.repeat(64), '/dashboard'])
     await attempt(`read ${path}`, async () => (await fetch(ui + path)).text());
-  for (const [path, text] of [['/flows/', body], ['/variables/', JSON.stringify({name, value: 1})],
-                              ['/deployments/', shell], ['/work_pools/', JSON.stringify({name, type: 'process'})]]) {
+  for (const [path, given] of [['/flows/', body], ['/variables/', JSON.stringify({name, value: 1})],
+                              ['/deployments/', ''], ['/work_pools/', JSON.stringify({name, type: 'process'})]]) {
+    const text = given || JSON.stringify(shell);
     for (const headers of [json, {...json, ...auth}, {'content-type': 'text/plain'}])
       await attempt(`write ${path}`, async () =>
         (await fetch(api + path, {method: 'POST', body: text, headers})).text());
+    if (path === '/flows/') shell.flow_id = got.join().match(/write .flows.: {"id":"([-0-9a-f]{36})/)?.[1] ?? uuid;
     await attempt(`no-cors ${path}`, () => fetch(api + path, {method: 'POST', mode: 'no-cors', body: text}).then(() => 0));
     await attempt(`keepalive ${path}`, () =>
       fetch(api + path, {method: 'POST', mode: 'no-cors', keepalive: true, body: text}).then(() => 0));

@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from flows import environment
-from flows.guard import PROOF, prove
+from flows.guard import PROOF, Guard, prove
 from flows.prefect_server import PrefectServer
 from flows.secret import new_secret
 
@@ -509,3 +509,32 @@ def test_the_server_proves_itself_and_its_port(target: Target) -> None:
     assert target.secret not in answer.body
     for wrong in ("", "?nonce=", f"?nonce={nonce[:-1]}", f"?nonce={nonce}0", f"?nonce={'%00' * 64}", "?x=1"):
         assert target.send("GET", PROOF + wrong, host).status == 404
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "is_refused"),
+    [
+        ("127.0.0.1:4200", None, False),
+        ("127.0.0.1:4200", "https://trials.example", False),
+        ("trials.example", "https://trials.example", False),
+        ("TRIALS.example", None, False),
+        ("trials.example", "http://trials.example", True),
+        ("trials.example:4200", None, True),
+        ("evil.example", "https://trials.example", True),
+        ("127.0.0.1:4200", "https://evil.example", True),
+        ("", None, True),
+        ("*", None, True),
+        ("127.0.0.1:4200", "*", True),
+    ],
+)
+def test_behind_a_proxy_its_own_address_is_let_in_and_no_other(
+    host: str, origin: str | None, *, is_refused: bool
+) -> None:
+    guard = Guard.of(_unreachable, 4200, "key", "secret", ["https://trials.example", "*", ""])
+    headers = [(b"host", host.encode()), *([(b"origin", origin.encode())] if origin is not None else [])]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "query_string": b""}
+    assert (guard.refuse(scope) is not None) is is_refused
+
+
+async def _unreachable(*_: object) -> None:
+    raise AssertionError
