@@ -32,6 +32,8 @@ QUIET: Mapping[str, str] = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_UI_V2_ENABLED": "false",  # the newer UI asks a host outside on every page
+    # Prefect would start a server of its own, without a secret, where none is named.
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "trialhouse",
     # Without it the UI's log of a scheduled run would miss what the steps say of themselves.
     "PREFECT_LOGGING_ROOT_LEVEL": "INFO",

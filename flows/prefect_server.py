@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import select
-import signal
 import socket
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, cast
 
+from flows import lifeline
 from warehouse.errors import LakeError
-from warehouse.study import HOUSE
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 # The first start migrates a new database, on a busy machine for a minute or more.
 START_SECONDS = 180
-STOP_SECONDS = 15
+# The server has no use for a client's secret, and stands where the commands look for it.
+DROPPED = frozenset({"PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_BASE_PATH"})
 # What only a temporary server is told: no UI, and no service that a single run does not need.
 TEMPORARY = {"PREFECT_SERVER_UI_ENABLED": "false", "PREFECT__SERVER_EPHEMERAL": "1"}
 
@@ -44,21 +42,14 @@ class PrefectServer:
         port = listening.getsockname()[1]
         address = f"http://{LOOPBACK}:{port}"
         key = secrets.token_hex(32)
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and fixed arguments
-            # -P: no module of the current folder is imported in place of one of ours.
-            [sys.executable, "-P", "-m", "flows.serving", str(listening.fileno())],
-            cwd=folder,
-            env=_environment(address, secret) | (TEMPORARY if is_temporary else {}),
-            pass_fds=[listening.fileno()],
-            stdin=subprocess.PIPE,  # held open: the server ends when it closes
-            stdout=subprocess.PIPE,
-            # A session of its own: Ctrl-C reaches us alone, and we end the server last.
-            start_new_session=True,
+        more = TEMPORARY if is_temporary else {}
+        process = lifeline.start(
+            "flows.serving",
+            str(listening.fileno()),
+            folder=folder,
+            environment=_environment(address, secret) | {"TRIALHOUSE_SERVER_KEY": key} | more,
+            inherited=(listening.fileno(),),
         )
-        with contextlib.suppress(BrokenPipeError):  # `await_ready` says that it ended
-            told = cast("IO[bytes]", process.stdin)
-            told.write(f"{key}\n".encode())
-            told.flush()
         return cls(f"{address}/api", secret, key, process, listening)
 
     def await_ready(self) -> None:
@@ -71,19 +62,8 @@ class PrefectServer:
 
     def stop(self) -> None:
         """End the server; does nothing when it has ended."""
-        with self.process:  # closes its pipes
-            end(self.process)
+        lifeline.end(self.process)
         self.listening.close()
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that leads a session, and with it, if it does not listen, all that it has started."""
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _listen(port: int) -> socket.socket:
@@ -95,7 +75,7 @@ def _listen(port: int) -> socket.socket:
 
 
 def _environment(address: str, secret: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != "PREFECT_API_AUTH_STRING"}
+    kept = {name: value for name, value in os.environ.items() if name not in DROPPED}
     guarded = {
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address,
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
@@ -105,6 +85,5 @@ def _environment(address: str, secret: str) -> dict[str, str]:
     own = {
         "PREFECT_SERVER_API_AUTH_STRING": secret,
         "PREFECT_API_URL": f"{address}/api",
-        "PYTHONPATH": os.pathsep.join([str(HOUSE), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     return guarded | kept | own

@@ -9,9 +9,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from flows import environment
+from flows import environment, lifeline
 from flows.output import say
-from flows.prefect_server import PrefectServer, end
+from flows.prefect_server import PrefectServer
 from flows.secret import own_secret
 from warehouse.errors import LakeError, StudyError
 from warehouse.study import HOUSE
@@ -42,7 +42,12 @@ def serve(port: int) -> None:
         _call("work-pool", "create", POOL, "--type", "process", "--overwrite")
         _call("deploy", "--all", "--prefect-file", str(prefect_file))
         _close_abandoned()
-        worker = _start("worker", "start", "--pool", POOL, "--type", "process", "--name", POOL)
+        worker = lifeline.start(
+            *("prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", POOL),
+            folder=HOUSE,
+            environment=os.environ,
+            stdout=sys.stderr,
+        )
         environment.announce(server, is_secret_ours=not given)
         where = "in PREFECT_SERVER_API_AUTH_STRING" if given else f"the line in {environment.secret_file()}"
         say(f"Password of the UI: {where}")
@@ -53,19 +58,12 @@ def serve(port: int) -> None:
     finally:
         environment.server_file().unlink(missing_ok=True)
         if worker:
-            end(worker)
+            lifeline.end(worker)
         server.stop()
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _start(*arguments: str) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C reaches us alone, and we end the server after the worker.
-    return subprocess.Popen(  # noqa: S603 - our own interpreter and fixed arguments
-        [sys.executable, "-m", "prefect", *arguments], cwd=HOUSE, start_new_session=True, stdout=sys.stderr
-    )
 
 
 def _call(*arguments: str) -> None:

@@ -1,12 +1,10 @@
-"""The process of Prefect's server, started by flows/prefect_server.py: `python -m flows.serving SOCKET`."""
+"""The process of Prefect's server, started by flows/prefect_server.py with the socket that it listens on."""
 
 from __future__ import annotations
 
 import os
 import socket
 import sys
-import threading
-import time
 
 import uvicorn
 
@@ -30,9 +28,7 @@ class Server(uvicorn.Server):
 def main() -> None:
     os.umask(0o077)  # its database holds what runs say of their data
     listening = socket.socket(fileno=int(sys.argv[1]))
-    key = _read_line()
-    servers: list[Server] = []
-    threading.Thread(target=_end_with_parent, args=[servers], daemon=True).start()
+    key = os.environ.pop("TRIALHOUSE_SERVER_KEY")
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
@@ -55,27 +51,7 @@ def main() -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=api.keepalive_timeout,
     )
-    servers.append(Server(config))
-    servers[0].run(sockets=[listening])
-
-
-def _end_with_parent(servers: list[Server]) -> None:
-    while os.read(0, 1):  # the pipe closes with its other end
-        pass
-    if servers and servers[0].started:
-        servers[0].should_exit = True
-        time.sleep(2 * GRACE_SECONDS)
-    os._exit(1)
-
-
-def _read_line() -> str:
-    read = b""
-    while not read.endswith(b"\n"):
-        byte = os.read(0, 1)
-        if not byte:  # the parent has ended meanwhile
-            sys.exit(1)
-        read += byte
-    return read.decode("ascii").strip()
+    Server(config).run(sockets=[listening])
 
 
 if __name__ == "__main__":
