@@ -400,3 +400,15 @@ def test_ctrl_c_and_a_closed_terminal_end_all(
         assert not alive, alive
         assert not (other.home / "server.json").exists()
         assert "Traceback" not in other.log.read_text()
+
+
+def test_nothing_stays_when_it_is_killed(
+    tmp_path: Path, start_up: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    with start_up(tmp_path / "home") as other:
+        family = processes_of(other)
+        assert len(family) >= 2
+        other.process.kill()
+        other.process.wait(60)
+        _, alive = psutil.wait_procs(family, timeout=60)
+        assert not alive, alive
