@@ -15,21 +15,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-# Arguments of every expectation that belong to Great Expectations' own bookkeeping, not to the rule.
-_BOOKKEEPING = frozenset(
-    {
-        "id",
-        "meta",
-        "notes",
-        "result_format",
-        "description",
-        "catch_exceptions",
-        "rendered_content",
-        "severity",
-        "windows",
-        "batch_id",
-    }
-)
 # Values are read from the judged frame itself: Great Expectations cuts its own list at 200 and turns
 # integers beside nulls into floats.
 _RESULT_FORMAT = {
@@ -54,35 +39,6 @@ class RawOutcome:
     rows_checked: int | None
     failing: list[int] | None
     observed: object
-
-
-def known_types() -> frozenset[str]:
-    """Return the type of every expectation there is."""
-    _context_batch()
-    from great_expectations.expectations.registry import (
-        list_registered_expectation_implementations,
-    )
-
-    return frozenset(list_registered_expectation_implementations())
-
-
-def arguments(expectation_type: str) -> frozenset[str]:
-    """Return the arguments that say something about the rule itself."""
-    return frozenset(_implementation(expectation_type).__fields__) - _BOOKKEEPING
-
-
-def is_row_level(expectation_type: str) -> bool:
-    """Say whether the expectation judges single rows, not the table or a whole column."""
-    from great_expectations.expectations import expectation
-
-    return issubclass(
-        _implementation(expectation_type),
-        (
-            expectation.ColumnMapExpectation,
-            expectation.ColumnPairMapExpectation,
-            expectation.MulticolumnMapExpectation,
-        ),
-    )
 
 
 def validate(frame: pd.DataFrame, expectation_type: str, kwargs: dict[str, Any]) -> RawOutcome:

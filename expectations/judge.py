@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import datetime as dt
 import re
 from dataclasses import dataclass
@@ -11,7 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import polars as pl
 
 from expectations import great
+from expectations.condition import ConditionError, read_condition
+from expectations.pattern import search
 from expectations.suite import Expectation, Suite, SuiteError, check_types, named_columns, referenced_table
+from expectations.vocabulary import ALLOWED, patterns, plain, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
     Reference: TypeAlias = Callable[[str, str], Collection[object]]
 
 _UNIQUENESS = frozenset({"expect_column_values_to_be_unique", "expect_compound_columns_to_be_unique"})
+_IN_SET = "expect_column_values_to_be_in_set"
 _NOT_IN_SET = "expect_column_values_to_not_be_in_set"
-_MEMBERSHIP = frozenset({"expect_column_values_to_be_in_set", _NOT_IN_SET})
+_MEMBERSHIP = frozenset({_IN_SET, _NOT_IN_SET})
 _PRESENCE = frozenset({"expect_column_values_to_not_be_null", "expect_column_values_to_be_null"})
-_PRESENCE_ARGUMENTS = frozenset({"column", "row_condition", "condition_parser"})
+_PRESENCE_ARGUMENTS = frozenset({"column", "row_condition"})
+_PATTERNS = frozenset(name for name, form in ALLOWED.items() if {"regex", "regex_list"} & {*form.needs})
 # These order or add values: they need numbers and dates, where the others need values exactly as they are.
 _ORDERING = re.compile(
     r"^(?!.*_lengths_).*(?:_between$|_greater_than_b$|_increasing$|_decreasing$"
@@ -112,6 +116,7 @@ class _Court:
         self._reference = reference
         self._rows = pl.arange(frame.height, eager=True, dtype=pl.Int64)
         self._converted: dict[tuple[str, bool], pd.Series[Any]] = {}
+        self._met: dict[str, pl.Series] = {}
 
     def leave_out(self, positions: Collection[int]) -> None:
         if not positions:
@@ -119,23 +124,30 @@ class _Court:
         left = pl.Series(sorted(positions), dtype=pl.Int64)
         self._rows = self._rows.filter(~self._rows.is_in(left.implode()))
         self._converted.clear()
+        self._met.clear()
 
     def judge(self, expectation: Expectation) -> Outcome:
         kwargs = dict(expectation.kwargs)
         condition = kwargs.pop("row_condition", None)
-        kwargs.pop("condition_parser", None)
-        if great.is_row_level(expectation.type) or (
+        asked = expectation.type
+        if asked in _PATTERNS:
+            self._require(named_columns(kwargs), expectation)
+            frame = self._matching(expectation)
+            asked, kwargs = (
+                _IN_SET,
+                {"column": "value", "value_set": [1.0], "mostly": kwargs.get("mostly", 1)},
+            )
+        elif (
             named_columns(kwargs)
-            and expectation.type != "expect_column_to_exist"
-            and not expectation.type.startswith("expect_table_")
+            and asked != "expect_column_to_exist"
+            and not asked.startswith("expect_table_")
         ):
             self._require(named_columns(kwargs), expectation)
             frame = self._values(expectation)
         else:
             frame = self._outline(expectation)
         if condition:
-            frame = frame.loc[self._meets(condition, expectation)]
-        asked = expectation.type
+            frame = frame.loc[self._meets(condition, expectation).to_numpy()]
         if (named := referenced_table(kwargs)) is not None:
             asked, kwargs["value_set"] = self._filled(expectation, named)
         for bound in ("min_value", "max_value"):
@@ -187,8 +199,8 @@ class _Court:
         for column in columns:
             if column not in self._frame.columns:
                 raise SuiteError(
-                    f"suite {self._suite.name}: {expectation.type}: column {column} is absent; "
-                    f"the table has {', '.join(self._frame.columns)}"
+                    f"suite {self._suite.name}: {expectation.type}: column {plain(column)} is absent; "
+                    f"the table has {', '.join(map(plain, self._frame.columns))}"
                 )
 
     def _values(self, expectation: Expectation) -> pd.DataFrame:
@@ -215,30 +227,35 @@ class _Court:
             self._converted[key] = _to_pandas(values, self._rows, is_ordered=is_ordered)
         return self._converted[key]
 
-    def _meets(self, condition: str, expectation: Expectation) -> Any:
+    def _meets(self, condition: str, expectation: Expectation) -> pl.Series:
+        """Return the positions of the rows that meet the condition, among those that stay."""
+        if condition not in self._met:
+            read = read_condition(condition)
+            self._require(read.columns, expectation)
+            try:
+                is_met = read.mask(self._frame).gather(self._rows)
+            except (ConditionError, pl.exceptions.PolarsError) as error:
+                raise SuiteError(
+                    f"suite {self._suite.name}: {expectation.type}: row_condition {shown(condition)}: {error}"
+                ) from error
+            self._met[condition] = self._rows.filter(is_met)
+        return self._met[condition]
+
+    def _matching(self, expectation: Expectation) -> pd.DataFrame:
+        """Search the values by an engine that never runs long; Great Expectations judges what it found.
+
+        The column is 1 where a value is as the rule asks, 0 where it is not, and missing with the value.
+        """
         import pandas as pd
 
-        columns = self._condition_columns(condition, expectation)
-        frame = pd.DataFrame(
-            {column: self._column(column, is_ordered=True) for column in columns}, copy=False
-        )
-        try:
-            return frame.query(condition, parser="pandas", engine="python").index
-        except Exception as error:
-            raise SuiteError(
-                f"suite {self._suite.name}: {expectation}: row_condition {condition!r}: {error}"
-            ) from error
-
-    def _condition_columns(self, condition: str, expectation: Expectation) -> list[str]:
-        try:
-            tree = ast.parse(condition.replace("`", ""), mode="eval")
-        except SyntaxError as error:
-            raise SuiteError(
-                f"suite {self._suite.name}: {expectation}: row_condition {condition!r}: {error.msg}"
-            ) from error
-        names = list(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
-        self._require(names, expectation)
-        return names
+        values = _as_searched(self._frame.get_column(expectation.kwargs["column"]).gather(self._rows))
+        text = pl.col("value")
+        found = [search(text, pattern) for pattern in patterns(expectation.kwargs)]
+        combine = pl.all_horizontal if expectation.kwargs.get("match_on") == "all" else pl.any_horizontal
+        is_as_asked = combine(found) != ("_not_match_" in expectation.type)
+        judged = values.alias("value").to_frame().select(pl.when(text.is_not_null()).then(is_as_asked))
+        array = judged.to_series().cast(pl.Float64).to_numpy()
+        return pd.DataFrame({"value": array}, index=self._rows.to_numpy(), copy=False)
 
     def _filled(self, expectation: Expectation, named: tuple[str, str]) -> tuple[str, list[object]]:
         """Fill the value set from another table.
@@ -290,8 +307,9 @@ class _Court:
 
     def _failing(self, expectation: Expectation, positions: list[int]) -> pl.DataFrame:
         columns = list(dict.fromkeys(named_columns(expectation.kwargs)))
-        rows = self._frame.select(columns)[positions] if positions else self._frame.select(columns).clear()
         at = pl.Series("position", positions, dtype=pl.Int64)
+        # One by one: polars takes a name as "^.*$" for a pattern of names.
+        rows = pl.DataFrame([self._frame.get_column(column).gather(at) for column in columns])
         if expectation.severity == "set_aside" and expectation.type in _UNIQUENESS:
             is_later = ~rows.select(pl.struct(pl.all()).is_first_distinct()).to_series()
             rows, at = rows.filter(is_later), at.filter(is_later)
@@ -315,7 +333,7 @@ def _to_pandas(values: pl.Series, rows: pl.Series, *, is_ordered: bool) -> pd.Se
 
     kind = values.dtype
     if kind.is_temporal() and not is_ordered:
-        values = values.dt.to_string("iso:strict") if kind != pl.Duration else values.dt.to_string()
+        values = _as_searched(values)
     elif isinstance(kind, _DATED):
         values = values.cast(pl.Datetime("us")).clip(_FIRST_INSTANT, _LAST_INSTANT).cast(pl.Datetime("ns"))
     elif kind.is_decimal() or (kind.is_integer() and values.null_count() and is_ordered):
@@ -328,6 +346,13 @@ def _to_pandas(values: pl.Series, rows: pl.Series, *, is_ordered: bool) -> pd.Se
         # Through Arrow, equal texts share one Python object: a million rows of a few names stay small.
         array = values.cast(pl.String).to_arrow().to_pandas().to_numpy(dtype=object)
     return pd.Series(array, index=rows.to_numpy(), copy=False)
+
+
+def _as_searched(values: pl.Series) -> pl.Series:
+    """Write values as a rule on texts sees them; NaN is missing."""
+    if values.dtype.is_temporal():
+        return values.dt.to_string("iso:strict") if values.dtype != pl.Duration else values.dt.to_string()
+    return (values.fill_nan(None) if values.dtype.is_float() else values).cast(pl.String)
 
 
 def _is_absent(values: pl.Series) -> NDArray[np.bool_]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import json
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from expectations import great
+from expectations.json_file import JsonFileError, read_json
+from expectations.vocabulary import ALLOWED, find_fault, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 Severity = Literal["critical", "set_aside", "warning"]
 
 
@@ -28,14 +30,20 @@ class _Record(BaseModel):
 class Expectation(_Record):
     """One rule, in the words of Great Expectations, and what its failing means."""
 
-    type: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    type: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)
     kwargs: dict[str, Any]
     severity: Severity
     notes: str = Field(min_length=1)
 
+    @field_validator("kwargs")
+    @classmethod
+    def _without_parser(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Drop what older suites say beside a condition: there is one grammar, and it needs no name."""
+        return {key: value for key, value in kwargs.items() if (key, value) != ("condition_parser", "pandas")}
+
     def __str__(self) -> str:
         """Name the rule as a message does: its type, the columns that it reads, the rows that it looks at."""
-        columns = ", ".join(named_columns(self.kwargs))
+        columns = ", ".join(plain(str(column)) for column in named_columns(self.kwargs))
         condition = self.kwargs.get("row_condition")
         return f"{self.type}({columns})" + (f" where {condition}" if condition else "")
 
@@ -47,9 +55,9 @@ class Suite(_Record):
     shape.
     """
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$", max_length=200)
     notes: str = Field(min_length=1)
-    extends: str | None = None
+    extends: str | None = Field(default=None, max_length=200)
     columns: dict[str, str] = {}
     expectations: tuple[Expectation, ...]
 
@@ -64,7 +72,8 @@ class Suite(_Record):
 def named_columns(kwargs: dict[str, Any]) -> tuple[str, ...]:
     """Return the columns that the arguments of an expectation name, without those of its row condition."""
     single = [kwargs[key] for key in ("column", "column_A", "column_B") if key in kwargs]
-    return tuple(single + list(kwargs.get("column_list", ())))
+    listed = kwargs.get("column_list")
+    return tuple(single + (list(listed) if isinstance(listed, list | tuple) else []))
 
 
 def referenced_table(kwargs: dict[str, Any]) -> tuple[str, str] | None:
@@ -76,27 +85,38 @@ def referenced_table(kwargs: dict[str, Any]) -> tuple[str, str] | None:
 def load_suite(path: Path) -> Suite:
     """Read one suite; its name must be that of its path, schema.table."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise SuiteError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from error
-    except UnicodeDecodeError as error:
-        raise SuiteError(f"{path}: byte {error.start}: the file is not UTF-8") from error
-    try:
-        suite = Suite.model_validate(content)
+        suite = Suite.model_validate(read_json(path))
+    except JsonFileError as error:
+        raise SuiteError(str(error)) from error
     except ValidationError as error:
         raise SuiteError("\n".join(_messages(path, error))) from error
     expected = f"{path.parent.name}.{path.stem}"
     if suite.name != expected:
         raise SuiteError(f"{path}: name: {suite.name!r}: a suite bears the name of its path, {expected!r}")
     for position, expectation in enumerate(suite.expectations):
-        _check_value_set(path, position, expectation)
+        _check(f"{path}: expectations[{position}]", expectation)
     return suite
 
 
 def find_suites(folder: Path) -> dict[str, Suite]:
     """Read every suite below the folder, `<schema>/<table>.json`, by name."""
-    suites = {suite.name: suite for suite in map(load_suite, sorted(folder.glob("*/*.json")))}
+    paths = sorted(folder.glob("*/*.json"))
+    for path in paths:
+        _check_place(path, folder)
+    suites = {suite.name: suite for suite in map(load_suite, paths)}
     return {name: _extended(suite, suites, folder) for name, suite in suites.items()}
+
+
+def _check_place(path: Path, folder: Path) -> None:
+    """Refuse a file that lies elsewhere, behind a link, or whose name could not be that of a table."""
+    if not all(_NAME.fullmatch(part) for part in (path.parent.name, path.stem)):
+        raise SuiteError(
+            f"{folder}: {f'{path.parent.name}/{path.name}'!r}: a suite is <schema>/<table>.json in lower-case"
+            " letters, digits and _"
+        )
+    # The parent is the study's folder, or the house.
+    if not path.resolve().is_relative_to(folder.parent.resolve()):
+        raise SuiteError(f"{path}: a link to {path.resolve()}: a suite lies in {folder.parent}")
 
 
 def _extended(suite: Suite, suites: Mapping[str, Suite], folder: Path) -> Suite:
@@ -137,54 +157,23 @@ def combine(house: Suite, study: Suite) -> Suite:
 
 
 def check_types(suite: Suite) -> None:
-    """Refuse every expectation whose type or arguments Great Expectations does not know.
-
-    Great Expectations drops a misspelt type without a word and calls the rest a success, so each type is
-    looked up before anything is judged.
-    """
+    """Refuse every expectation that is not in the vocabulary of suites, or whose arguments are not."""
     for expectation in suite.expectations:
-        _check_type(suite, expectation)
+        _check(f"suite {suite.name}", expectation)
 
 
-def _check_type(suite: Suite, expectation: Expectation) -> None:
-    known = great.known_types()
-    if expectation.type not in known:
-        raise SuiteError(
-            f"suite {suite.name}: {expectation.type}: Great Expectations has no such expectation"
-            f"{_near(expectation.type, known)}"
-        )
-    arguments = great.arguments(expectation.type)
-    for key in expectation.kwargs:
-        if key not in arguments:
-            raise SuiteError(
-                f"suite {suite.name}: {expectation.type}: it takes no argument {key!r}"
-                f"{_near(key, arguments)}; allowed: {', '.join(sorted(arguments))}"
-            )
-    if expectation.kwargs.get("row_condition") and expectation.kwargs.get("condition_parser") != "pandas":
-        raise SuiteError(
-            f'suite {suite.name}: {expectation}: row_condition needs "condition_parser": "pandas" beside it'
-        )
+def _check(where: str, expectation: Expectation) -> None:
+    if fault := find_fault(expectation.type, expectation.kwargs):
+        raise SuiteError(f"{where}: {expectation.type}: {fault}")
     if expectation.severity == "set_aside":
-        if not great.is_row_level(expectation.type):
+        if not ALLOWED[expectation.type].is_row_level:
             raise SuiteError(
-                f"suite {suite.name}: {expectation}: set_aside needs an expectation that judges single rows"
+                f"{where}: {expectation}: set_aside needs an expectation that judges single rows"
             )
         if "mostly" in expectation.kwargs:
             raise SuiteError(
-                f"suite {suite.name}: {expectation}: mostly has no meaning with set_aside: each row is judged"
+                f"{where}: {expectation}: mostly has no meaning with set_aside: each row is judged"
             )
-
-
-def _check_value_set(path: Path, position: int, expectation: Expectation) -> None:
-    value_set = expectation.kwargs.get("value_set")
-    if not isinstance(value_set, dict):
-        return
-    texts = all(isinstance(value, str) for value in value_set.values())
-    if set(value_set) != {"table", "column"} or not texts or value_set["table"].count(".") != 1:
-        raise SuiteError(
-            f"{path}: expectations[{position}].kwargs.value_set: {json.dumps(value_set)}: a list of values, "
-            'or {"table": "schema.table", "column": "name"}'
-        )
 
 
 def _repeated(expectations: tuple[Expectation, ...]) -> list[Expectation]:
@@ -201,12 +190,7 @@ def _repeated(expectations: tuple[Expectation, ...]) -> list[Expectation]:
 def _messages(path: Path, error: ValidationError) -> list[str]:
     messages = []
     for detail in error.errors():
-        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"])
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{plain(part)}" for part in detail["loc"])
         given = "" if detail["type"] == "missing" else f" {json.dumps(detail['input'], default=str)[:80]}:"
         messages.append(f"{path}: {key.lstrip('.') or 'the file'}:{given} {detail['msg']}")
     return messages
-
-
-def _near(name: str, known: Collection[str]) -> str:
-    matches = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import tomllib
@@ -13,7 +12,9 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from expectations.condition import read_condition
 from expectations.suite import find_suites, named_columns
+from expectations.vocabulary import ALLOWED, REFUSED
 from flows.cli import EXIT_CODES
 from tasks.analyses import ANALYSES, GATHERING, switched_on
 from tasks.scaffold import TEMPLATE, make_study
@@ -113,8 +114,8 @@ def house_columns() -> Iterator[tuple[str, str, str]]:
     for table, suite in find_suites(REPOSITORY / "expectations").items():
         for expectation in suite.expectations:
             condition = expectation.kwargs.get("row_condition")
-            names = {node.id for node in ast.walk(ast.parse(condition or "0")) if isinstance(node, ast.Name)}
-            for column in names.union(named_columns(expectation.kwargs)):
+            names = read_condition(condition).columns if condition else ()
+            for column in {*names, *named_columns(expectation.kwargs)}:
                 if table.partition(".")[0] in ("sdtm", "omics") and table not in made_by_house:
                     yield table, column, f"expectations/{table}"
     for file in sorted((REPOSITORY / "sql").glob("*/*.sql")):
@@ -278,6 +279,19 @@ def test_the_contract_names_no_column_that_nothing_asks_for():
 def test_every_exit_code_is_documented():
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", section("## Errors"), flags=re.MULTILINE)}
     assert documented == {0, 1, 2, 130, *EXIT_CODES.values()}
+
+
+@pytest.mark.parametrize("name", [*ALLOWED, *REFUSED])
+def test_every_expectation_that_is_allowed_or_refused_is_documented(name):
+    allowed, _, refused = section("### What a suite may ask").partition("Not allowed")
+    assert f"`{name}`" in (allowed if name in ALLOWED else refused)
+
+
+def test_the_documented_conditions_are_read():
+    shown = re.findall(r"^\| `([^`|]+)` \|", section("### Conditions on rows"), flags=re.MULTILINE)
+    assert len(shown) > 5
+    for condition in shown:
+        read_condition(condition)
 
 
 def test_every_schema_is_documented():

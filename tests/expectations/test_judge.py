@@ -58,17 +58,21 @@ def test_absent_column_is_refused_with_those_present():
 
 def test_absent_column_of_a_row_condition_is_refused():
     with pytest.raises(SuiteError, match="column weight is absent"):
-        verdict_of({"a": [1]}, in_set("a", [1], row_condition="weight > 3", condition_parser="pandas"))
+        verdict_of({"a": [1]}, in_set("a", [1], row_condition="weight > 3"))
 
 
 def test_row_condition_that_is_no_condition_is_refused():
-    with pytest.raises(SuiteError, match="row_condition 'a >'"):
-        verdict_of({"a": [1]}, in_set("a", [1], row_condition="a >", condition_parser="pandas"))
+    with pytest.raises(SuiteError, match="row_condition 'a >': at character 4, the end: allowed"):
+        verdict_of({"a": [1]}, in_set("a", [1], row_condition="a >"))
 
 
-def test_row_condition_without_its_parser_is_refused():
-    with pytest.raises(SuiteError, match='needs "condition_parser": "pandas"'):
-        verdict_of({"a": [1]}, in_set("a", [1], row_condition="a > 3"))
+def test_row_condition_needs_no_parser_and_takes_no_other():
+    with_parser = in_set("a", [1], row_condition="a > 3", condition_parser="pandas")
+
+    assert outcome_of({"a": [1, 4]}, with_parser).failing.rows() == [(1, "a", "4")]
+    assert outcome_of({"a": [1, 4]}, in_set("a", [1], row_condition="a > 3")).rows_checked == 1
+    with pytest.raises(SuiteError, match="no argument 'condition_parser'"):
+        verdict_of({"a": [1]}, in_set("a", [1], row_condition="a > 3", condition_parser="spark"))
 
 
 def test_crash_in_the_judging_is_an_error_not_a_failed_rule():
@@ -269,7 +273,7 @@ def test_null_rules_on_many_columns_say_what_each_would_say_alone(what, conditio
             "e": [1, 2, 3, 3],
         }
     )
-    more = {} if condition is None else {"row_condition": condition, "condition_parser": "pandas"}
+    more = {} if condition is None else {"row_condition": condition}
     twice = rule("expect_column_values_to_be_unique", "set_aside", column="e")
     rules = [rule(f"expect_column_values_to_{what}", column=name, **more) for name in "abcde"]
     together = verdict_of(frame, twice, *rules)
@@ -292,7 +296,7 @@ def test_row_condition_chooses_rows_by_position():
         "value": [37, 70, 98, None],
         "is_on": [True, None, True, False],
     }
-    condition = {"row_condition": 'test == "TEMP" and is_on == True', "condition_parser": "pandas"}
+    condition = {"row_condition": 'test == "TEMP" and is_on == true'}
 
     outcome = outcome_of(
         frame, rule("expect_column_values_to_be_between", column="value", max_value=43, **condition)
@@ -382,7 +386,7 @@ def test_rules_on_a_whole_column_say_what_they_saw():
 
 def test_frame_without_rows_is_judged():
     frame = pl.DataFrame(schema={"a": pl.String, "n": pl.Int64, "day": pl.Date, "is_on": pl.Boolean})
-    condition = {"row_condition": 'a == "x" and n > 3', "condition_parser": "pandas"}
+    condition = {"row_condition": 'a == "x" and n > 3'}
 
     verdict = verdict_of(
         frame,
@@ -439,10 +443,11 @@ def test_only_the_columns_in_use_are_converted(monkeypatch):
     verdict_of(
         frame,
         in_set("a", ["x"]),
-        in_set("a", ["x", "y"], row_condition='b == "y"', condition_parser="pandas"),
+        in_set("a", ["x", "y"], row_condition='b == "y"'),
     )
 
-    assert sorted(converted) == ["a", "b"]
+    # The condition is evaluated where the values lie.
+    assert converted == ["a"]
 
 
 def test_judging_is_silent_and_calls_nobody(monkeypatch, capfd, caplog, recwarn):
