@@ -114,9 +114,13 @@ def _check_place(path: Path, folder: Path) -> None:
             f"{folder}: {f'{path.parent.name}/{path.name}'!r}: a suite is <schema>/<table>.json in lower-case"
             " letters, digits and _"
         )
-    # The parent is the study's folder, or the house.
-    if not path.resolve().is_relative_to(folder.parent.resolve()):
-        raise SuiteError(f"{path}: a link to {path.resolve()}: a suite lies in {folder.parent}")
+    try:
+        # The parent is the study's folder, or the house.
+        is_inside = path.resolve().is_relative_to(folder.parent.resolve())
+    except (OSError, RuntimeError):  # a link that leads to itself
+        is_inside = False
+    if not is_inside:
+        raise SuiteError(f"{path}: a link to elsewhere: a suite lies in {folder.parent}")
 
 
 def _extended(suite: Suite, suites: Mapping[str, Suite], folder: Path) -> Suite:

@@ -54,6 +54,11 @@ def judge_table(stage: Stage, table: str, *, reference_tables: Collection[str]) 
         suite = _without(stage, suite, unmade, frame.height)
 
     def reference(name: str, column: str) -> list[object]:
+        present = stage.connection.sql(f"select * from {qualified(name)} limit 0").columns
+        if column.lower() not in map(str.lower, present):
+            raise StudyError(
+                f"suite {table}: value_set reads {column!r} of {name}: it has {', '.join(present)}"
+            )
         rows = stage.connection.execute(
             f"select distinct {identifier(column)} from {qualified(name)}"
         ).fetchall()

@@ -83,3 +83,14 @@ def test_a_rule_that_compares_with_a_table_nobody_knows_is_an_error(stage):
         StudyError, match=r"suite adam\.adsl: value_set reads sdtm\.dn: there is no such table"
     ):
         judge_table(stage, "adam.adsl", reference_tables=())
+
+
+@pytest.mark.parametrize("column", ["subject", 'usubjid" from sdtm.dm; drop table adam.adsl; --', "*"])
+def test_a_value_set_of_a_column_that_the_other_table_lacks_is_refused(stage, column):
+    stage.connection.execute("create table sdtm.dm as select '01' as usubjid")
+    value_set = {"table": "sdtm.dm", "column": column}
+    rule = KNOWN | {"kwargs": {"column": "usubjid", "value_set": value_set}}
+    stage.suites["adam.adsl"] = Suite(name="adam.adsl", notes="Participants.", expectations=[rule])
+
+    with pytest.raises(StudyError, match=r"suite adam\.adsl: value_set reads .* of sdtm\.dm: it has usubjid"):
+        judge_table(stage, "adam.adsl", reference_tables=("sdtm.dm",))
