@@ -66,8 +66,14 @@ def test_suite_is_frozen(tmp_path):
         ),
         (suite_of(RULE, name="sdtm.ae"), r"name: 'sdtm\.ae': a suite bears the name of its path, 'sdtm\.dm'"),
         (
-            suite_of(RULE | {"kwargs": {"column": "a", "value_set": {"table": "dm", "column": "usubjid"}}}),
-            r"expectations\[0\]\.kwargs\.value_set: .*\"table\": \"schema\.table\"",
+            suite_of(
+                RULE
+                | {
+                    "type": "expect_column_values_to_be_in_set",
+                    "kwargs": {"column": "a", "value_set": {"table": "dm", "column": "usubjid"}},
+                }
+            ),
+            r"expectations\[0\]: .*in_set: value_set: .*\"table\": \"schema\.table\"",
         ),
     ],
 )
