@@ -394,10 +394,10 @@ def _alike(value: _Value, other: _Value) -> _Value:
     if other.kind == "date" and isinstance(value.literal, str):
         try:
             day = dt.datetime.fromisoformat(value.literal)
-        except ValueError as error:
+            if day.tzinfo is not None:
+                day = day.astimezone(dt.UTC).replace(tzinfo=None)
+        except (ValueError, OverflowError) as error:
             raise ConditionError(f"{value.name}: a date as 2026-01-31 is compared with {other}") from error
-        if day.tzinfo is not None:
-            day = day.astimezone(dt.UTC).replace(tzinfo=None)
         return replace(value, expression=pl.lit(day, dtype=pl.Datetime("us")), kind="date", literal=day)
     kinds = {value.kind, other.kind} - {"missing"}
     is_dated = value.kind == "date" and isinstance(other.literal, str)

@@ -167,6 +167,7 @@ def test_condition_and_its_opposite_share_the_rows(condition):
         ("is_on == 1", "both must be of one kind"),
         ("day == text", "both must be of one kind"),
         ("day == 'soon'", "'soon': a date as 2026-01-31 is compared with day"),
+        ("day > '0001-01-01T00:00+23:59'", "a date as 2026-01-31 is compared with day"),
         ("text - 1 > 0", r"text \(text\): a number is allowed here"),
         ("length(n) > 0", r"n \(number\): a text is allowed here"),
         ("n matches '1'", r"n \(number\): a text is allowed here"),
