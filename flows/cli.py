@@ -162,7 +162,7 @@ def sql(
     query: Annotated[
         str | None,
         # A comment that a query begins with is no option.
-        Parameter(help="A SELECT; tables as schema.table.", allow_leading_hyphen=True),
+        Parameter(help="One SELECT; tables as schema.table.", allow_leading_hyphen=True),
     ] = None,
     *,
     file: Annotated[Path | None, Parameter(name=["--file", "-f"], help="Read the query from a file.")] = None,

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
+import itertools
 import shutil
 import sys
 from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
+import pyarrow as pa
+from pydantic import ByteSize, TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
 from tasks.queries import read
 from warehouse.errors import LakeError, TrialhouseError
 from warehouse.lake import newest_version
+from warehouse.query_limit import OverTimeError, limit_time
+from warehouse.select_guard import MAX_CHARACTERS, QUERY, RefusedSelectError, check_select
 from warehouse.settings import load_settings
 from warehouse.study import find_studies, load_study
 
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WIDE = 100_000
+ROWS_AT_A_TIME = 2048  # DuckDB's vector
 
 
 class QueryError(TrialhouseError):
@@ -34,24 +40,54 @@ def say(message: str) -> None:
 
 def read_query(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        with file.open(encoding="utf-8") as opened:
+            return opened.read(MAX_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise QueryError(f"{file}: the query cannot be read: {error}") from error
 
 
 def ask(study_id: str, query: str, version: int | None) -> pl.DataFrame:
-    """Run a query on the lake, read-only."""
+    """Run one SELECT on the lake, within the limits of time and memory that are set."""
+    try:
+        check_select(query, QUERY)
+    except (RefusedSelectError, duckdb.Error) as error:
+        raise QueryError(str(error)) from error
+    seconds = load_settings().query_seconds
 
     def question(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
         try:
-            relation = connection.sql(query)
-            if relation is None:
-                raise QueryError("the query gives no rows: a SELECT is expected")
-            return relation.pl()
-        except duckdb.Error as error:
+            with limit_time(connection, seconds):
+                return _answer(connection, query)
+        except (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError) as error:
+            raise QueryError(f"out of memory: {error}: see TRIALHOUSE_MEMORY_LIMIT") from error
+        # What fails while the rows come is an OSError of Arrow, with DuckDB's message.
+        except (duckdb.Error, OSError, OverTimeError) as error:
             raise QueryError(str(error)) from error
+        except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+            raise QueryError(
+                f"a column of the answer is of a type that cannot be shown: {error}:"
+                " cast it to text: column::varchar"
+            ) from error
 
     return read(study_id, question, version)
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
+    """Fetch the rows in portions: DuckDB's limit of memory does not count what it has handed out."""
+    (limit,) = connection.execute("select current_setting('memory_limit')").fetchone() or ("8GB",)
+    allowed = TypeAdapter(ByteSize).validate_python(limit)
+    rows = connection.execute(query).to_arrow_reader(ROWS_AT_A_TIME)
+    portions: list[pa.RecordBatch] = []
+    for portion in rows:
+        portions.append(portion)
+        allowed -= portion.nbytes
+        if allowed < 0:
+            raise MemoryError(f"the answer is larger than {limit}")
+    names: list[str] = []
+    for name in rows.schema.names:  # two columns of one name are told apart as DuckDB does: id, id_1
+        numbered = (f"{name}_{number}" for number in itertools.count(1))
+        names.append(next(new for new in itertools.chain([name], numbered) if new not in names))
+    return pl.DataFrame(pa.Table.from_batches(portions, rows.schema).rename_columns(names))
 
 
 def show(frame: pl.DataFrame, form: str) -> None:

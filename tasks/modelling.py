@@ -13,6 +13,7 @@ from warehouse.corrections import Correction, apply, load_corrections
 from warehouse.errors import LakeError, ModelError
 from warehouse.lake import LAKE, tables
 from warehouse.lineage import fingerprint
+from warehouse.query_limit import OverTimeError, limit_time
 from warehouse.quoting import identifier, qualified
 
 if TYPE_CHECKING:
@@ -145,8 +146,9 @@ def build_model(stage: Stage, model: Model) -> bool:
     for name in sorted(model.optional.keys() - inputs.keys()):
         stage.connection.execute(f"create or replace table {qualified(name)} ({model.optional[name]})")
     try:
-        stage.connection.execute(f"create or replace table {qualified(table)} as {model.select}")
-    except duckdb.Error as error:
+        with limit_time(stage.connection, stage.lake.settings.query_seconds):
+            stage.connection.execute(f"create or replace table {qualified(table)} as {model.select}")
+    except (duckdb.Error, OverTimeError) as error:
         raise ModelError(f"{model.place} of {_owner(stage, model)}: {_first_lines(error)}") from error
     for name in sorted(model.optional.keys() - inputs.keys()):
         stage.connection.execute(f"drop table {qualified(name)}")
@@ -254,7 +256,7 @@ def _owner(stage: Stage, model: Model) -> str:
     return "the house" if model.is_house else f"study {stage.study.id}"
 
 
-def _first_lines(error: duckdb.Error) -> str:
+def _first_lines(error: Exception) -> str:
     return " ".join(line.strip() for line in str(error).splitlines()[:4] if line.strip())
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
-import sqlglot
-from sqlglot import exp
+import duckdb
 
 from warehouse.errors import ModelError
 from warehouse.meta import STUDY_TABLES
+from warehouse.quoting import identifier
+from warehouse.select_guard import LAYERS, MAX_CHARACTERS, MODEL, RefusedSelectError, check_select
 from warehouse.study import HOUSE
 
 if TYPE_CHECKING:
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
 
     from warehouse.study import Study
 
-# A table may read only from the schemas at or before its own.
-LAYERS = ("raw", "staging", "sdtm", "omics", "adam", "results", "reports")
 # raw is landed and results are computed: no SELECT makes their tables.
 MODELLED = ("staging", "sdtm", "omics", "adam", "reports")
 HEADER_KEYS = ("grain", "unit", "null", "replaces", "optional")
+OPTIONAL_TYPES = ("bigint", "boolean", "date", "double", "integer", "time", "timestamp", "varchar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,11 @@ def _order(models: Mapping[str, Model], judged_by: Mapping[str, Collection[str]]
 
 
 def _collect(folder: Path, *, is_house: bool) -> dict[str, Model]:
+    for path in (folder, *sorted(folder.rglob("*"))):
+        if path.is_symlink():
+            raise ModelError(
+                f"{path}: is a link: a model is a file of its own folder, so that it is what it seems"
+            )
     models = {}
     for file in sorted(folder.glob("**/*.sql")):
         parts = file.relative_to(folder).with_suffix("").parts
@@ -166,18 +171,14 @@ def _collect(folder: Path, *, is_house: bool) -> dict[str, Model]:
 
 def read_model(file: Path, table: str, *, is_house: bool) -> Model:
     """Read one file: its header comment, its SELECT and the tables that the SELECT reads."""
+    text = _read_text(file)
     try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{file}: byte {error.start}: the file is not UTF-8") from error
-    try:
-        statements = [statement for statement in sqlglot.parse(text, dialect="duckdb") if statement]
-    except sqlglot.errors.SqlglotError as error:
-        raise ModelError(f"{file}: not SQL: {str(error).splitlines()[0]}") from error
-    if len(statements) != 1 or not isinstance(statements[0], (exp.Select, exp.SetOperation)):
-        raise ModelError(f"{file}: a model is exactly one SELECT")
+        reads = check_select(text, MODEL)
+    except RefusedSelectError as error:
+        raise ModelError(f"{file}: {error}") from error
+    except duckdb.Error as error:
+        raise ModelError(f"{file}: not SQL: {error}") from error
     header = _header(file, text)
-    reads = frozenset(_reads(file, statements[0]))
     if unread := sorted(header.optional.keys() - reads):
         raise ModelError(f"{file}: optional: {', '.join(unread)}: the SELECT does not read it")
     if table in reads:
@@ -195,25 +196,17 @@ def read_model(file: Path, table: str, *, is_house: bool) -> Model:
     )
 
 
-def _reads(file: Path, statement: exp.Select | exp.SetOperation) -> set[str]:
-    named = {cte.alias_or_name.lower() for cte in statement.find_all(exp.CTE)}
-    reads = set()
-    for table in statement.find_all(exp.Table):
-        if not isinstance(table.this, exp.Identifier):  # a table function such as range(...)
-            continue
-        name, schema = table.name.lower(), table.db.lower()
-        if table.catalog:
-            raise ModelError(f"{file}: {table.catalog}.{schema}.{name}: name tables as schema.table")
-        if schema:
-            reads.add(f"{schema}.{name}")
-        elif name not in named:
-            raise ModelError(f"{file}: unknown table {name}: name tables as schema.table")
-    unknown = {name for name in reads if name.partition(".")[0] not in (*LAYERS, "meta")}
-    if unknown:
-        raise ModelError(
-            f"{file}: unknown schema in {', '.join(sorted(unknown))}: allowed: {', '.join((*LAYERS, 'meta'))}"
-        )
-    return reads
+def _read_text(file: Path) -> str:
+    if not file.is_file():
+        raise ModelError(f"{file}: is not a file: a model is a text file")
+    try:
+        with file.open(encoding="utf-8") as opened:
+            # One more than is allowed is enough to be refused.
+            return opened.read(MAX_CHARACTERS + 1)
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{file}: byte {error.start}: the file is not UTF-8") from error
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,15 +229,30 @@ def _header(file: Path, text: str) -> _Header:
         elif line.startswith("replaces:"):
             replaces = line.removeprefix("replaces:").strip()
         elif line.startswith("optional:"):
-            shape = re.fullmatch(r"(\w+\.\w+)\s*\(([\w\s,]+)\)", line.removeprefix("optional:").strip())
-            if shape is None:
-                raise ModelError(f"{file}: {line}: it is `optional: schema.table (column type, ...)`")
-            optional[shape[1].lower()] = shape[2]
+            table, columns_in_sql = _optional(file, line)
+            optional[table] = columns_in_sql
         else:
             about.append(line)
     if not any(line.startswith("grain:") for line in about):
         raise ModelError(f"{file}: the header comment must say the grain: `-- grain: one row per ...`")
     return _Header("\n".join(about), columns, replaces, optional)
+
+
+def _optional(file: Path, line: str) -> tuple[str, str]:
+    """Return the table that may be absent, and its columns in SQL."""
+    shape = re.fullmatch(r"optional:\s*(\w+\.\w+)\s*\(([\w\s,]+)\)", line, re.ASCII)
+    if shape is None:
+        raise ModelError(f"{file}: {line}: it is `optional: schema.table (column type, ...)`")
+    columns: dict[str, str] = {}
+    for column in shape[2].split(","):
+        name, _, kind = " ".join(column.split()).lower().partition(" ")
+        if not name or name in columns or kind not in OPTIONAL_TYPES:
+            raise ModelError(
+                f"{file}: {line}: {column.strip()!r}: each column is named once, as `name type`;"
+                f" the type is one of {', '.join(OPTIONAL_TYPES)}"
+            )
+        columns[name] = f"{identifier(name)} {kind}"
+    return shape[1].lower(), ", ".join(columns.values())
 
 
 def _header_lines(text: str) -> list[str]:

@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     threads: int | None = Field(default=None, ge=1, description="DuckDB's threads; default: all cores")
     lock_wait_seconds: float = Field(default=600, ge=0, description="wait for another run of the study")
 
+    query_seconds: float = Field(
+        default=600, gt=0, le=31_536_000, description="longest time of one query of `sql` or one SQL model"
+    )
+
     def lake_folder(self, study_id: str) -> Path:
         return self.home.expanduser().resolve() / study_id
 

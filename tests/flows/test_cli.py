@@ -132,7 +132,7 @@ class TestSql:
     def test_a_write_is_refused(self, trialhouse: Any, write: str) -> None:
         done = trialhouse("sql", STUDY, write)
         assert (done.code, done.out) == (9, "")
-        assert "read-only" in done.err
+        assert "exactly one SELECT is allowed: found" in done.err
         assert (
             trialhouse("sql", STUDY, "select count(*) as n from sdtm.dm", "--format", "csv").out == "n\n14\n"
         )
@@ -143,7 +143,7 @@ class TestSql:
             (["select nothing from sdtm.dm"], 9, 'column "nothing" not found'),
             (["select * from sdtm.nothing"], 9, "nothing does not exist"),
             (["selec 1"], 9, "syntax error"),
-            ([""], 9, "gives no rows: a SELECT is expected"),
+            ([""], 9, "exactly one SELECT is allowed: found no statement"),
             ([], 9, "sql: give a query, or a file with -f, and not both"),
             (["select 1", "-f", "query.sql"], 9, "sql: give a query, or a file with -f, and not both"),
             (["-f", "no_such_file.sql"], 9, "no_such_file.sql: the query cannot be read"),

@@ -159,17 +159,17 @@ def test_tables_of_meta_may_be_read_by_every_layer(own):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "found"),
     [
-        "select 1; select 2",
-        "create table x as select 1 as a",
-        "delete from sdtm.dm",
-        "-- nothing",
+        ("select 1; select 2", "SELECT, SELECT"),
+        ("create table x as select 1 as a", "CREATE"),
+        ("delete from sdtm.dm", "DELETE"),
+        ("-- nothing", "no statement"),
     ],
 )
-def test_a_file_that_is_not_one_select_is_refused(own, text):
+def test_a_file_that_is_not_one_select_is_refused(own, text, found):
     file = write(own, "sdtm.dm", text)
-    assert refusal(own) == f"{file}: a model is exactly one SELECT"
+    assert refusal(own) == f"{file}: exactly one SELECT is allowed: found {found}"
 
 
 def test_a_file_that_is_no_sql_is_refused(own):
@@ -317,7 +317,7 @@ def test_a_table_that_may_be_absent_does_not_stop_a_model(own, house):
     found = planned(own)
     assert [model.table for model in found.models] == ["sdtm.dm", "adam.adsl"]
     assert found.skipped == {}
-    assert found.models[1].optional == {"sdtm.suppdm": "usubjid varchar, qnam varchar"}
+    assert found.models[1].optional == {"sdtm.suppdm": '"usubjid" varchar, "qnam" varchar'}
 
 
 def test_a_table_that_may_be_absent_is_made_first_where_there_is_one(own, house):
