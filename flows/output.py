@@ -18,7 +18,7 @@ from rich.table import Table
 from tasks.queries import read
 from warehouse.errors import LakeError, TrialhouseError
 from warehouse.lake import newest_version
-from warehouse.query_limit import OverTimeError, limit_time
+from warehouse.query_limit import OverTimeError, limit_memory, limit_time
 from warehouse.select_guard import MAX_CHARACTERS, QUERY, RefusedSelectError, check_select
 from warehouse.settings import load_settings
 from warehouse.study import find_studies, load_study
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 WIDE = 100_000
 ROWS_AT_A_TIME = 2048  # DuckDB's vector
+ROOM = 2**30  # for threads and libraries
 
 
 class QueryError(TrialhouseError):
@@ -58,11 +59,13 @@ def ask(study_id: str, query: str, version: int | None) -> pl.DataFrame:
         try:
             with limit_time(connection, seconds):
                 return _answer(connection, query)
-        except (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError) as error:
-            raise QueryError(f"out of memory: {error}: see TRIALHOUSE_MEMORY_LIMIT") from error
         # What fails while the rows come is an OSError of Arrow, with DuckDB's message.
-        except (duckdb.Error, OSError, OverTimeError) as error:
-            raise QueryError(str(error)) from error
+        except (duckdb.Error, OSError, MemoryError, OverTimeError) as error:
+            what = str(error)
+            if isinstance(error, MemoryError) or what.startswith("Out of Memory Error"):
+                reason = what.partition("\n")[0].removeprefix("Out of Memory Error: ")
+                what = f"out of memory: {reason}: ask for less, or raise TRIALHOUSE_MEMORY_LIMIT"
+            raise QueryError(what) from error
         except (pa.ArrowException, pl.exceptions.PolarsError) as error:
             raise QueryError(
                 f"a column of the answer is of a type that cannot be shown: {error}:"
@@ -76,13 +79,14 @@ def _answer(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
     """Fetch the rows in portions: DuckDB's limit of memory does not count what it has handed out."""
     (limit,) = connection.execute("select current_setting('memory_limit')").fetchone() or ("8GB",)
     allowed = TypeAdapter(ByteSize).validate_python(limit)
-    rows = connection.execute(query).to_arrow_reader(ROWS_AT_A_TIME)
     portions: list[pa.RecordBatch] = []
-    for portion in rows:
-        portions.append(portion)
-        allowed -= portion.nbytes
-        if allowed < 0:
-            raise MemoryError(f"the answer is larger than {limit}")
+    with limit_memory(2 * allowed + ROOM):
+        rows = connection.execute(query).to_arrow_reader(ROWS_AT_A_TIME)
+        for portion in rows:
+            portions.append(portion)
+            allowed -= portion.nbytes
+            if allowed < 0:
+                raise MemoryError(f"the answer is larger than {limit}")
     names: list[str] = []
     for name in rows.schema.names:  # two columns of one name are told apart as DuckDB does: id, id_1
         numbered = (f"{name}_{number}" for number in itertools.count(1))

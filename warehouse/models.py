@@ -152,7 +152,8 @@ def _order(models: Mapping[str, Model], judged_by: Mapping[str, Collection[str]]
 
 
 def _collect(folder: Path, *, is_house: bool) -> dict[str, Model]:
-    for path in (folder, *sorted(folder.rglob("*"))):
+    # An installer may link the files of the house.
+    for path in () if is_house else (folder, *sorted(folder.rglob("*"))):
         if path.is_symlink():
             raise ModelError(
                 f"{path}: is a link: a model is a file of its own folder, so that it is what it seems"

@@ -1,9 +1,11 @@
-"""Stop a query that runs longer than the settings allow."""
+"""Stop a query that runs longer, or takes more memory, than the settings allow."""
 
 from __future__ import annotations
 
 import contextlib
+import resource
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,3 +47,24 @@ def limit_time(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterato
     finally:
         done.set()
         watcher.join()
+
+
+@contextlib.contextmanager
+def limit_memory(more_bytes: int) -> Iterator[None]:
+    """Let this process take so much more memory, where Linux tells how much it has.
+
+    DuckDB's own limit does not count long texts and lists in work; without this the kernel ends the process.
+    """
+    sizes = Path("/proc/self/statm")
+    if not sizes.is_file():
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    allowed = int(sizes.read_text(encoding="ascii").split()[0]) * resource.getpagesize() + more_bytes
+    resource.setrlimit(
+        resource.RLIMIT_AS, (min([allowed, *(each for each in (soft, hard) if each >= 0)]), hard)
+    )
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
