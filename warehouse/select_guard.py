@@ -28,8 +28,9 @@ MAX_COMMENTS = 1000
 MAX_DEPTH = 150
 LAMBDA_DEPTH = 15
 SHOWN_KINDS = 5
-MAX_PIVOT_CHARACTERS = 20_000
+MAX_PIVOT_CHARACTERS = 10_000
 MAX_PIVOT_COLUMNS = 20
+MAX_PIVOT_PLACES = 500  # each is tried in the time of one parsing
 # What may follow a column of a PIVOT that lists no values.
 AFTER_PIVOT_COLUMN = re.compile(
     rb"[,;)]|(using|group|order|limit|offset|union|intersect|except)\b", re.IGNORECASE
@@ -52,6 +53,7 @@ PARTS = re.compile(
 # How DuckDB writes SHOW TABLES, SHOW ALL TABLES and SHOW SCHEMAS.
 SHOWN = ('"tables"', "__show_tables_expanded", '"schemas"')
 
+PIVOT_UNKNOWN = "this PIVOT is not understood: list its columns: PIVOT ... ON column IN (value, ...)"
 TOO_DEEP = "the SQL is nested too deeply: write its parts as `with` clauses"
 
 Tree = dict[str, Any]
@@ -152,6 +154,8 @@ def _list_pivot_values(parser: duckdb.DuckDBPyConnection, text: str, looked_up: 
     written = text.encode()
     # DuckDB counts in bytes.
     places = [start for start, _ in duckdb.tokenize(text) if AFTER_PIVOT_COLUMN.match(written, start)]
+    if len(places) > MAX_PIVOT_PLACES:
+        raise RefusedSelectError(f"{PIVOT_UNKNOWN}, or write a shorter query")
     for place in reversed([*places, len(written)]):
         listed = written[:place] + b"\nin (0)\n" + written[place:]
         try:
@@ -162,9 +166,7 @@ def _list_pivot_values(parser: duckdb.DuckDBPyConnection, text: str, looked_up: 
             written, looked_up = listed, left
             if not looked_up:
                 return written.decode()
-    raise RefusedSelectError(
-        "this PIVOT is not understood: list its columns: PIVOT ... ON column IN (value, ...)"
-    )
+    raise RefusedSelectError(PIVOT_UNKNOWN)
 
 
 def _parse(parser: duckdb.DuckDBPyConnection, text: str) -> Tree:
