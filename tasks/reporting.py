@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from tasks.export.data_set import put_in_place
+from tasks.lake_reading import read_table
+from tasks.older_versions import makers_of
 from tasks.report.page import TABLES, About, render
 from warehouse.errors import LakeError
-from warehouse.lake import LAKE, newest_version, open_lake, report_file
+from warehouse.lake import LAKE, newest_version, open_lake, report_file, tables
 from warehouse.versions import versions
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     import duckdb
 
     from tasks.preparation import Prepared
+    from warehouse.lake import Lake
 
 
 def write_report(prepared: Prepared, version: int | None, output: Path | None) -> Path:
@@ -26,38 +30,34 @@ def write_report(prepared: Prepared, version: int | None, output: Path | None) -
     with lake.read(version) as connection:
         listed = versions(connection)
         shown = newest_version(connection) if version is None else version
-        page = render(_frames(connection), _about(prepared, listed, shown))
+        present = tables(connection)
+        makers = makers_of(prepared.study, listed, shown, present)
+        page = render(_frames(connection, lake, present), _about(prepared, listed, shown), makers)
     target = output or report_file(lake, shown)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with put_in_place(target) as unfinished:
+            unfinished.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise LakeError(f"{target}: the report cannot be written: {error.strerror}") from error
     return target
 
 
-def _frames(connection: duckdb.DuckDBPyConnection) -> dict[str, pl.DataFrame]:
+def _frames(
+    connection: duckdb.DuckDBPyConnection, lake: Lake, present: Collection[str]
+) -> dict[str, pl.DataFrame]:
     connection.execute(f"use {LAKE}")
-    present = {
-        name
-        for (name,) in connection.execute(
-            "select schema_name || '.' || table_name from duckdb_tables() where database_name = ?", [LAKE]
-        ).fetchall()
+    return {
+        table: read_table(connection, lake.study_id, table, _NEWEST.get(table))
+        for table in TABLES
+        if table in present
     }
-    frames = {table: connection.sql(f"from {table}").pl() for table in TABLES if table in present}
-    # The report shows the newest word on every table, which may be from an earlier run.
-    for table, view in (
-        ("meta.check_result", "meta.current_check_result"),
-        ("meta.source_file", "meta.current_source_file"),
-    ):
-        if table in frames:
-            frames[table] = connection.sql(f"from {view}").pl()
-    for table in ("meta.check_failure", "meta.quarantine", "meta.correction"):
-        if table in frames:
-            frames[table] = connection.sql(_NEWEST[table]).pl()
-    return frames
 
 
+# The report shows the newest word on every table, which may be from an earlier run.
 _NEWEST = {
+    "meta.check_result": "from meta.current_check_result",
+    "meta.source_file": "from meta.current_source_file",
     "meta.check_failure": """
         select check_failure.* from meta.check_failure
         semi join meta.current_check_result using (run_id, table_name)
@@ -66,10 +66,11 @@ _NEWEST = {
         select quarantine.* from meta.quarantine
         semi join meta.current_check_result using (run_id, table_name)
     """,
+    # The rows of a ledger are counted as they come, in the lakes of every format; clocks may go back.
     "meta.correction": """
         select correction.* from meta.correction join meta.run on
             correction.run_id = run.run_id and run.stage = 'build'
-        qualify run.version = max(run.version) over (partition by source)
+        qualify run.rowid = max(run.rowid) over (partition by source)
     """,
 }
 

@@ -37,7 +37,21 @@ scenario as (
 
 select
     row_number() over (order by estimand, place) as position,
-    * exclude (place, n),
+    estimand,
+    scenario,
+    arm,
+    reference,
+    context,
+    variable,
+    label,
+    unit,
+    estimate,
+    ci_low,
+    ci_high,
+    ci_level,
+    p_value,
+    method,
+    remark,
     n::bigint as n,
     scenario = 'primary' as is_primary
 from scenario

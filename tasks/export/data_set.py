@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks.lake_reading import read_table
 from warehouse.errors import TrialhouseError
 from warehouse.lake import LAKE
-from warehouse.quoting import qualified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,7 +57,7 @@ class DataSet:
         return f"{self.schema}.{self.name}"
 
 
-def read_data_sets(connection: duckdb.DuckDBPyConnection, schema: str) -> tuple[DataSet, ...]:
+def read_data_sets(connection: duckdb.DuckDBPyConnection, study_id: str, schema: str) -> tuple[DataSet, ...]:
     """Read every table of a schema, by name; of adam the analysis data sets.
 
     What lies beside them in adam, rules and steps on the way to them, is no data set for anybody to submit.
@@ -79,13 +79,15 @@ def read_data_sets(connection: duckdb.DuckDBPyConnection, schema: str) -> tuple[
             f"schema {schema!r}: has no tables at this version; those that have: {', '.join(present)}"
         )
     return tuple(
-        _read(connection, schema, name, comment)
+        _read(connection, study_id, schema, name, comment)
         for name, comment in tables
         if schema != "adam" or name.startswith("ad")
     )
 
 
-def _read(connection: duckdb.DuckDBPyConnection, schema: str, name: str, comment: str) -> DataSet:
+def _read(
+    connection: duckdb.DuckDBPyConnection, study_id: str, schema: str, name: str, comment: str
+) -> DataSet:
     labels = dict(
         connection.execute(
             "select column_name, comment from duckdb_columns() where database_name = ? and schema_name = ?"
@@ -93,7 +95,7 @@ def _read(connection: duckdb.DuckDBPyConnection, schema: str, name: str, comment
             [LAKE, schema, name],
         ).fetchall()
     )
-    frame = connection.sql(f"from {qualified(f'{LAKE}.{schema}.{name}')}").pl()
+    frame = read_table(connection, study_id, f"{schema}.{name}")
     frame = frame.select(column for column in frame.columns if not column.startswith(PROVENANCE))
     grain = _GRAIN.search(comment)
     named = re.split(r",\s*", grain[1].strip()) if grain else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tempfile
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -20,15 +21,18 @@ from tasks.export.formatted_table import format_tables
 from tasks.export.html_table import html_index, html_table
 from tasks.export.rtf_table import rtf_table
 from tasks.export.transport_file import Variable, write_transport_file
-from warehouse.lake import LAKE, newest_version, open_lake, tables
+from tasks.lake_reading import read_table
+from tasks.older_versions import NO_SUCH_COLUMN, lacking, makers_of
+from warehouse.lake import newest_version, open_lake, tables
 from warehouse.versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import duckdb
 
     from tasks.export.data_set import DataSet
+    from tasks.older_versions import Makers
     from warehouse.study import Study
 
 Format: TypeAlias = Literal["xpt", "dataset-json", "ndjson", "dsjc", "ars", "tables"]
@@ -48,11 +52,13 @@ def export(study: Study, form: Format, schema: str, folder: Path, version: int |
     """
     with open_lake(study.id).read(version) as connection:
         origin = _origin(connection, study, version)
-        if form == "tables":
-            return _write_tables(_statistics(connection, study, origin), study, origin, folder)
-        if form == "ars":
-            return _write_reporting_event(_statistics(connection, study, origin), study, origin, folder)
-        data_sets = read_data_sets(connection, schema)
+        if form == "tables" or form == "ars":  # noqa: PLR1714 - mypy narrows only this form
+            statistics = _statistics(connection, study, origin)
+            makers = makers_of(study, versions(connection), origin.version, tables(connection))
+            with _naming_what_it_lacks(statistics, study, origin, makers):
+                write = _write_tables if form == "tables" else _write_reporting_event
+                return write(_in_order(statistics), study, origin, folder)
+        data_sets = read_data_sets(connection, study.id, schema)
     _make(folder)
     if form == "xpt":
         return _write_transport_files(data_sets, folder)
@@ -65,13 +71,33 @@ def _statistics(connection: duckdb.DuckDBPyConnection, study: Study, origin: Ori
             f"{study.id}: version {origin.version} has no {STATISTICS}: switch on a clinical analysis in"
             " study.toml and run the study"
         )
-    # A lake promises no order of rows: here they stand as the analyses were gathered.
+    return read_table(connection, study.id, STATISTICS)
+
+
+def _in_order(statistics: pl.DataFrame) -> pl.DataFrame:
+    """Sort as the analyses were gathered: a lake promises no order of rows."""
     place = {name: position for position, name in enumerate(GATHERED)}
-    return (
-        connection.sql(f"from {LAKE}.{STATISTICS}")
-        .pl()
-        .sort(pl.col("analysis").replace_strict(place, default=len(place)), "position", maintain_order=True)
+    return statistics.sort(
+        pl.col("analysis").replace_strict(place, default=len(place)), "position", maintain_order=True
     )
+
+
+@contextmanager
+def _naming_what_it_lacks(
+    statistics: pl.DataFrame, study: Study, origin: Origin, makers: Makers
+) -> Iterator[None]:
+    """Say which column an older version has none of, where it is missed."""
+    try:
+        yield
+    except NO_SUCH_COLUMN as error:
+        found = lacking(error, {STATISTICS: statistics}, [STATISTICS], makers)
+        if found is None:
+            raise
+        code = makers.tables.get(STATISTICS, "of an unknown version")
+        raise ExportError(
+            f"{study.id}: version {origin.version}: {STATISTICS}, made by trialhouse {code}, has no column"
+            f" {found.column}: `trialhouse run {study.id}` makes it again in a new version"
+        ) from error
 
 
 def _write_tables(statistics: pl.DataFrame, study: Study, origin: Origin, folder: Path) -> tuple[Path, ...]:

@@ -36,7 +36,7 @@ def thresholds_figure(place: int, frames: Frames, about: About) -> str:
     data = table.sort("power").with_columns(
         fit=pl.col("r_squared") * pl.when(pl.col("slope") > 0).then(-1.0).otherwise(1.0)
     )
-    chosen = data.filter("is_chosen").row(0, named=True)
+    chosen = data.filter(pl.col("is_chosen")).row(0, named=True)
     caption = (
         f"Soft thresholding. Left: fit of a scale-free network (R\N{SUPERSCRIPT TWO}, negative where the"
         f" slope is positive), dashed at {chosen['r_squared_cut']:g}. Right: mean connectivity, on a log"
@@ -95,7 +95,7 @@ def changes_figure(place: int, frames: Frames, about: About) -> str:
     )
     if drawn.is_empty():
         return ""
-    called = drawn.filter("is_called")
+    called = drawn.filter(pl.col("is_called"))
     told = "; ".join(
         f"{row['name']}, {row['contrast_title']}: {row['side'].lower()},"
         f" {p_value_in_words(row['p_value']).partition(' (')[0]}"

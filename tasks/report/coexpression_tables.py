@@ -248,7 +248,7 @@ def _scores(place: int, tested: pl.DataFrame, about: About) -> str:
 def protected_table(place: int, frames: Frames, about: About) -> str:
     """Say of each protected gene what it is in this network, above all when it is no hub."""
     hubs = frames.get(HUBS)
-    protected = None if hubs is None else hubs.filter("is_protected")
+    protected = None if hubs is None else hubs.filter(pl.col("is_protected"))
     if protected is None or protected.is_empty():
         return ""
     return table(
@@ -290,7 +290,7 @@ def _rank(row: Row) -> str:
 def hubs_table(place: int, frames: Frames, about: About) -> str:
     """Write one row for each module with the genes that lead it."""
     rows = frames.get(HUBS)
-    hubs = None if rows is None else rows.filter("is_hub").sort("module", "rank_in_module")
+    hubs = None if rows is None else rows.filter(pl.col("is_hub")).sort("module", "rank_in_module")
     if hubs is None or hubs.is_empty():
         return ""
     listed = [
@@ -329,7 +329,9 @@ def enrichment_table(place: int, frames: Frames, about: About) -> str:
     others = _ranked_sets(tested.filter(~pl.col("is_interferon"), called)).group_by(
         "module", maintain_order=True
     )
-    shown = _ranked_sets(pl.concat([tested.filter("is_interferon"), others.head(SETS_SHOWN)], how="diagonal"))
+    shown = _ranked_sets(
+        pl.concat([tested.filter(pl.col("is_interferon")), others.head(SETS_SHOWN)], how="diagonal")
+    )
     return table(
         f"coexpression_sets_{place}",
         shown,

@@ -101,7 +101,7 @@ def _clusters(place: int, clusters: pl.DataFrame, about: About) -> str:
         .agg(others="gene_set")
     )
     leading = (
-        clusters.filter("is_representative")
+        clusters.filter(pl.col("is_representative"))
         .join(members, on=["direction", "cluster"], how="left")
         .sort(pl.col("nes").abs(), "gene_set", descending=[True, False])
     )

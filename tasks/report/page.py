@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from importlib import resources
+from typing import TYPE_CHECKING
 
+from tasks.older_versions import NO_SUCH_COLUMN, lacking
 from tasks.report import (
     adverse_events,
     baseline,
@@ -35,7 +37,12 @@ from tasks.report import (
     vital_signs,
 )
 from tasks.report.section import About, Frames, Section
-from tasks.report.wording import escape, moment
+from tasks.report.wording import escape, moment, verb
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tasks.older_versions import Lacking, Makers
 
 __all__ = ["SECTIONS", "TABLES", "About", "Section", "render"]
 
@@ -78,20 +85,25 @@ TABLES: tuple[str, ...] = tuple(
 )
 
 SIMULATED = "Simulated data"
+_NOT_HERE = "not_in_this_version"
 
 # Holds the browser to what is true of the page.
 _LOADS_NOTHING = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def render(frames: Frames, about: About) -> str:
-    """Write the page from the tables that exist: the same tables and `about` give the same bytes."""
+def render(frames: Frames, about: About, makers: Makers | None = None) -> str:
+    """Write the page from the tables that exist: the same tables and arguments give the same bytes.
+
+    With `makers` a version of older code is shown as far as it goes: what lacks a column of today's is left
+    out, and the page says so.
+    """
     written = [section for section in SECTIONS if not section.missing(frames)]
     absent = [section for section in SECTIONS if section.missing(frames)]
-    body = "".join(_section(section, frames, about) for section in written)
+    body = "".join(_section(section, frames, about, makers) for section in written)
     links = [(section.name, section.title) for section in written]
     if absent:
-        body += _not_here(absent, frames)
-        links.append(("not_in_this_study", "Not in this study"))
+        body += _not_here(absent, frames, about, makers)
+        links.append((_NOT_HERE, "Not in this version"))
     contents = "".join(f'<li><a href="#{name}">{escape(title)}</a></li>' for name, title in links)
     simulated = f"{SIMULATED}: " if about.is_simulated else ""
     return (
@@ -133,23 +145,72 @@ def _header(about: About) -> str:
     )
 
 
-def _section(section: Section, frames: Frames, about: About) -> str:
+def _section(section: Section, frames: Frames, about: About, makers: Makers | None) -> str:
     return (
         f'<section id="{section.name}" aria-labelledby="{section.name}-title">'
         f'<h2 id="{section.name}-title">{escape(section.title)}</h2>'
-        f"{section.write(frames, about)}</section>\n"
+        f"{_written(section, frames, about, makers)}</section>\n"
     )
 
 
-def _not_here(absent: list[Section], frames: Frames) -> str:
+def _written(section: Section, frames: Frames, about: About, makers: Makers | None) -> str:
+    """Write a section; where a table of older code lacks a column, without that table or not at all."""
+    notes = ""
+    while True:
+        try:
+            return notes + section.write(frames, about)
+        except NO_SUCH_COLUMN as error:
+            found = lacking(error, frames, (*section.uses, *section.needs), makers) if makers else None
+            if makers is None or found is None:
+                raise
+        spared = [table for table in found.tables if table not in section.needs]
+        if not spared:
+            return f"<p>This section is left out: {_why(found, found.tables, about, makers)}</p>"
+        notes += f'<p class="note">Not shown here: {_why(found, spared, about, makers)}</p>'
+        frames = {table: frame for table, frame in frames.items() if table not in spared}
+
+
+def _why(found: Lacking, tables: Sequence[str], about: About, makers: Makers) -> str:
+    named = " and ".join(f"<code>{escape(table)}</code>" for table in tables)
+    code = sorted({makers.tables[table] for table in tables if table in makers.tables})
+    made_by = f", made by trialhouse {escape(' and '.join(code))}," if code else ""
+    return (
+        f"{named} of version {about.version}{made_by} {verb(len(tables), 'has', 'have')} no column"
+        f" <code>{escape(found.column)}</code>."
+    )
+
+
+def _not_here(absent: list[Section], frames: Frames, about: About, makers: Makers | None) -> str:
     lines = "".join(
         f"<li><b>{escape(section.title)}</b>: there is no"
         f" {' and no '.join(f'<code>{escape(table)}</code>' for table in section.missing(frames))}.</li>"
         for section in absent
     )
     return (
-        '<section id="not_in_this_study" aria-labelledby="not_in_this_study-title">'
-        f'<h2 id="not_in_this_study-title">Not in this study</h2><ul>{lines}</ul></section>\n'
+        f'<section id="{_NOT_HERE}" aria-labelledby="{_NOT_HERE}-title"><h2 id="{_NOT_HERE}-title">Not in'
+        f" this version</h2>{_other_code(about, makers)}<ul>{lines}</ul>{_unknown(about, makers)}</section>\n"
+    )
+
+
+def _other_code(about: About, makers: Makers | None) -> str:
+    if makers is None or not makers.others:
+        return ""
+    return (
+        f"<p>The results of version {about.version} were made by trialhouse"
+        f" {escape(' and '.join(makers.others))}, this page by trialhouse {escape(makers.reader)}, which may"
+        f" know more analyses: <code>trialhouse run {escape(about.study_id)}</code> adds their results in a"
+        " new version.</p>"
+    )
+
+
+def _unknown(about: About, makers: Makers | None) -> str:
+    if makers is None or not makers.unknown:
+        return ""
+    tables = ", ".join(f"<code>{escape(table)}</code>" for table in makers.unknown)
+    query = f'trialhouse sql {about.study_id} "from {makers.unknown[0]}" --at {about.version}'
+    return (
+        f"<p>Version {about.version} holds results that today's code does not make and this page does not"
+        f" show: {tables}. <code>{escape(query)}</code> reads them.</p>"
     )
 
 

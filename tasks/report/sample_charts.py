@@ -127,7 +127,7 @@ def correlations(frame: pl.DataFrame, about: About) -> str:
         f"Correlation of each two samples{without}; samples of one participant stand together,"
         " and their likeness shows along the edge."
     )
-    own = frame.filter("is_same_subject")[shown].mean()
+    own = frame.filter(pl.col("is_same_subject"))[shown].mean()
     rest = frame.filter(~pl.col("is_same_subject"))[shown].mean()
     says = f"Correlation of each two of {count(len(order), 'sample')}" + (
         f": on average {number(own, 2)} within participants, {number(rest, 2)} between."

@@ -73,7 +73,7 @@ def _judgements(samples: pl.DataFrame) -> list[str]:
     """Say whose samples seem exchanged, which are odd, and which are left out."""
     sentences = []
     seen: set[str] = set()
-    for row in samples.filter("has_swap_suspected").sort("sample_id").to_dicts():
+    for row in samples.filter(pl.col("has_swap_suspected")).sort("sample_id").to_dicts():
         one, other, whose = row["sample_id"], row["likely_partner_sample"], row["likely_subject"]
         if one in seen:
             continue
@@ -87,10 +87,10 @@ def _judgements(samples: pl.DataFrame) -> list[str]:
     if not seen and samples["has_swap_suspected"].null_count() < samples.height:
         sentences.append("No sample seems to be exchanged.")
     sentences.append(f"Unlike the others of its group: {_named(samples.filter('is_outlier'))}.")
-    deep = samples.filter("is_depth_outlier")
+    deep = samples.filter(pl.col("is_depth_outlier"))
     if deep.height:
         sentences.append(f"Fat markers are unusual in {_named(deep)}.")
-    left_out = _named(samples.filter("is_excluded"))
+    left_out = _named(samples.filter(pl.col("is_excluded")))
     sentences.append(f"Left out of every analysis of expression: {left_out}.")
     return sentences
 

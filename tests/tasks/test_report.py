@@ -600,7 +600,7 @@ def test_what_the_study_lacks_is_said_in_a_line(frames: dict[str, pl.DataFrame],
         name: frame for name, frame in frames.items() if "gene" not in name and "expression" not in name
     }
     page = render(clinical, about)
-    absent = page[page.index('id="not_in_this_study"') :]
+    absent = page[page.index('id="not_in_this_version"') :]
     assert "<b>Gene expression</b>: there is no <code>results.differential_expression</code>." in absent
     assert "<b>Gene sets</b>" in absent
     assert '<section id="expression"' not in page
