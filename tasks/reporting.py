@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def write_report(prepared: Prepared, version: int | None, output: Path | None) -> Path:
     """Render the report of a version, the newest by default; return where it lies."""
     lake = open_lake(prepared.study.id)
-    with lake.read(version) as connection:
+    with lake.read(version, is_checked=True) as connection:
         listed = versions(connection)
         shown = newest_version(connection) if version is None else version
         present = tables(connection)

@@ -17,6 +17,7 @@ from warehouse.lineage import code_version, content_of, digest, last_made
 from warehouse.meta import LEDGERS, study_tables
 from warehouse.publish import SCHEMAS, Note, append, publish, replace
 from warehouse.quoting import qualified
+from warehouse.seal import refuse_damage
 from warehouse.study import HOUSE
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ STAGE_SCHEMAS: Mapping[str, tuple[str, ...]] = {
     "ingest": ("raw",),
     "build": ("staging", "sdtm", "omics", "adam"),
     "analyze": ("results", "reports"),
+}
+
+
+# What a stage believes without making it anew: its files are checked before it begins.
+READ_BY: Mapping[str, tuple[str, ...]] = {
+    "ingest": ("meta",),
+    "build": ("meta", "raw", *STAGE_SCHEMAS["build"]),
+    "analyze": ("meta", *STAGE_SCHEMAS["build"], *STAGE_SCHEMAS["analyze"]),
 }
 
 
@@ -286,6 +295,7 @@ def open_stage(name: str, study: Study, run: Run) -> Iterator[Stage]:
     lake = open_lake(study.id)
     # Only the readers of ingest open delivered files; the SQL of a study must not.
     with lake.write(reads_files=name == "ingest") as writer:
+        refuse_damage(lake, writer.version, READ_BY[name])
         yield Stage(name, study, writer, run)
 
 

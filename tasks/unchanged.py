@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from tasks.landing import find_deliveries
-from warehouse.lake import LAKE, Lake, newest_version, open_lake
+from warehouse.lake import LAKE, Lake, newest_version, open_lake, report_file
 from warehouse.lineage import LIBRARIES, code_version, digest
 from warehouse.roots import data_root
+from warehouse.seal import hash_file
+from warehouse.storage import replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,27 +36,34 @@ def run_key(study: Study, data: str | None) -> str:
 
 def remember(study: Study, key: str, version: int) -> None:
     """Note in the lake's folder what the run that ended at this version depended on."""
-    file = _memory(open_lake(study.id))
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps({"key": key, "version": version}), encoding="utf-8")
-    unfinished.replace(file)
+    lake = open_lake(study.id)
+    note = {"key": key, "version": version, "page": _hash_page(lake, version)}
+    replace_file(_memory(lake), json.dumps(note))
 
 
 def unchanged_version(study: Study, key: str) -> int | None:
-    """Return the newest version if a run with this key made it or found nothing to add to it."""
+    """Return the newest version if a run with this key made it or found nothing to add to it.
+
+    "Nothing changed" is said only of a lake, and of a page, that are as they were published.
+    """
     lake = open_lake(study.id)
     try:
         last = json.loads(_memory(lake).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # no run has ended yet, or the note is damaged: then the run itself looks
         return None
-    if last.get("key") != key:
+    if last.get("key") != key or last.get("page") != _hash_page(lake, last["version"]):
         return None
-    with lake.read() as connection:
+    with lake.read(is_checked=True) as connection:
         newest = newest_version(connection)
         is_whole = connection.execute(
             f"select count(*) from {LAKE}.meta.run where status = 'published'"
         ).fetchone()
     return newest if last.get("version") == newest and is_whole else None
+
+
+def _hash_page(lake: Lake, version: int) -> str | None:
+    page = report_file(lake, version)
+    return hash_file(page)[1] if page.is_file() else None
 
 
 def _memory(lake: Lake) -> Path:

@@ -58,13 +58,20 @@ class Lake:
         return self.folder / "tmp"
 
     @contextlib.contextmanager
-    def read(self, version: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def read(
+        self, version: int | None = None, *, is_checked: bool = False
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open the lake read-only, at its newest version or at the one named, as catalog `lake`.
 
-        The connection can read the lake's files and nothing else.
+        The connection can read the lake's files and nothing else. With `is_checked` a catalog or a file that
+        is not as it was published is refused first.
         """
         if self.is_sqlite and not self.catalog_file.is_file():
             raise self._nothing_yet()
+        if is_checked:
+            from warehouse.seal import refuse_damage
+
+            refuse_damage(self, version)
         connection = connect(self.settings, spill=self.scratch)
         try:
             self.attach(connection, LAKE, version=version)

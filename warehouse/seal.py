@@ -22,7 +22,7 @@ from warehouse.errors import LakeError
 from warehouse.storage import MARKER, WRITING, read_marker, write_marker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from warehouse.catalog import Catalog
@@ -276,13 +276,17 @@ def _check_snapshots(
                     )
 
 
-def check_files(lake: Lake, catalog: Catalog, version: int | None = None) -> Iterator[Finding]:
-    """Hash every data file again: of all versions, or of those that one version reads."""
+def check_files(
+    lake: Lake, catalog: Catalog, version: int | None = None, schemas: Collection[str] | None = None
+) -> Iterator[Finding]:
+    """Hash every data file again: of all versions, or of those that one version, or schemas of it, reads."""
     recorded = read_files(catalog)
     if not recorded:
         return
     for file in catalog.list_files():
         if version is not None and not file.is_in(version):
+            continue
+        if schemas is not None and file.table.partition(".")[0] not in schemas:
             continue
         path = lake.data_folder / file.path
         place = f"{file.table}: {file.path}"
@@ -303,8 +307,10 @@ def check_files(lake: Lake, catalog: Catalog, version: int | None = None) -> Ite
             yield Finding("file", place, f"its bytes are not those that were written ({versions})")
 
 
-def refuse_damage(lake: Lake, version: int | None = None) -> None:
+def refuse_damage(lake: Lake, version: int | None = None, schemas: Collection[str] | None = None) -> None:
     """Check the catalog and the files of the version that is about to be read, and stop where one differs.
+
+    `schemas` are those that will be read; without it, all.
 
     Raises
     ------
@@ -317,7 +323,7 @@ def refuse_damage(lake: Lake, version: int | None = None) -> None:
         shown = _newest(catalog) if version is None else version
         is_whole = not is_interrupted(lake, catalog)  # the next writer seals what a killed one published
         found = [*check_catalog(lake, catalog)] if is_whole else []
-        found += check_files(lake, catalog, shown)
+        found += check_files(lake, catalog, shown, schemas)
     if found:
         lines = [f"  {finding}" for finding in found[:10]]
         more = [f"  and {len(found) - 10} more"] if len(found) > 10 else []  # noqa: PLR2004 - what a screen shows

@@ -50,7 +50,7 @@ def export(study: Study, form: Format, schema: str, folder: Path, version: int |
     ExportError
         If the version does not hold what is asked for, or the format has no place for it.
     """
-    with open_lake(study.id).read(version) as connection:
+    with open_lake(study.id).read(version, is_checked=True) as connection:
         origin = _origin(connection, study, version)
         if form == "tables" or form == "ars":  # noqa: PLR1714 - mypy narrows only this form
             statistics = _statistics(connection, study, origin)
