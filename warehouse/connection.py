@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import os
+import shutil
+import socket
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +22,10 @@ if TYPE_CHECKING:
     from warehouse.settings import Settings
 
 
+_HOST = socket.gethostname()
+_numbers = itertools.count(1)
+
+
 def connect(settings: Settings, *, spill: Path | None = None) -> duckdb.DuckDBPyConnection:
     """Open an in-memory DuckDB with the lake's extensions, loaded from the installed packages only."""
     config: dict[str, str | bool | int | float | list[str]] = {
@@ -31,13 +39,33 @@ def connect(settings: Settings, *, spill: Path | None = None) -> duckdb.DuckDBPy
     if settings.threads:
         config["threads"] = settings.threads
     if spill:
-        config["temp_directory"] = str(spill)
+        # A folder of its own, for DuckDB names its files alike in every process.
+        config["temp_directory"] = str(spill / f"{_HOST}-{os.getpid()}-{next(_numbers)}")
+        config["max_temp_directory_size"] = settings.temp_limit
     connection = duckdb.connect(":memory:", config=config)
     _load(connection, _scanner(settings), "ducklake")
     connection.execute("set TimeZone = 'UTC'")
     # Of two publications at once, one must fail: DuckLake would put the second behind the first.
     connection.execute("set ducklake_max_retry_count = 0")
     return connection
+
+
+def sweep_spilled(spill: Path) -> None:
+    """Remove what DuckDB spilled for processes of this machine that have died."""
+    for folder in spill.glob(f"{_HOST}-*-*"):
+        process = folder.name.removeprefix(f"{_HOST}-").partition("-")[0]
+        if process.isdigit() and not _is_alive(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def connect_scanner(settings: Settings) -> duckdb.DuckDBPyConnection:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from warehouse.connection import confine, connect
+from warehouse.connection import confine, connect, sweep_spilled
 from warehouse.errors import LakeError, LakeFormatError
 from warehouse.locking import hold_lock
 from warehouse.meta import FORMAT
@@ -113,6 +113,7 @@ class Lake:
             claim_storage(self, catalog)
             seal_interrupted(self, catalog)
             remove_orphans(self, store.connection)
+            sweep_spilled(self.scratch)
             return version
 
     @contextlib.contextmanager

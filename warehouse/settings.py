@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     )
     author: str = Field(default_factory=_user, description="who stands in each version")
     memory_limit: str = Field(default="8GB", description="DuckDB's memory limit; beyond it spills to disk")
+    temp_limit: str = Field(default="100GB", description="disk that DuckDB may spill to, in the lake's tmp/")
     threads: int | None = Field(default=None, ge=1, description="DuckDB's threads; default: all cores")
     lock_wait_seconds: float = Field(default=600, ge=0, description="wait for another run of the study")
 
