@@ -8,6 +8,7 @@ import tarfile
 from html.parser import HTMLParser
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from flows.output import ask
@@ -23,8 +24,8 @@ from warehouse.versions import versions
 LAKES = Path(__file__).parent / "old_lakes"
 STUDY = "nl_ruxolitinib"
 COMMITS = tuple(sorted(file.name.partition(".")[0] for file in LAKES.glob("*.tar.xz")))
-# The empty lake, the first stages, the first results, a stopped build, the newest results.
-SHOWN = (1, 2, 3, 5, 8)
+# The stages before any result, the first results, a stopped build, the newest results.
+SHOWN = (("14df529", 1), ("14df529", 3), ("14df529", 5), ("6132e38", 2), ("6132e38", 8))
 
 
 @pytest.fixture(scope="module", params=COMMITS)
@@ -71,29 +72,27 @@ def test_its_versions_are_those_that_the_old_code_made(lake):
         )
 
 
-def test_every_version_answers_as_it_did(lake):
-    for version, told in lake.items():
+def test_its_tables_have_the_rows_that_they_had(lake):
+    for version in (1, 5):
+        rows = {table: count for table, count in lake[version]["rows"].items() if "results" not in table}
+        counted = " union all ".join(f"select '{table}', count(*) from {table}" for table in rows)
+        assert dict(ask(STUDY, counted, version).iter_rows()) == rows
 
-        def counts(connection, told=told):
-            return {
-                table: connection.execute(f"select count(*) from lake.{table}").fetchone()[0]
-                for table in told["rows"]
-            }
 
-        assert queries.read(STUDY, counts, version) == told["rows"]
-        assert queries.read(STUDY, queries.failed_checks, version).height >= told["failed_checks"]
-        if "primary" in told:
-            found = ask(
-                STUDY,
-                """
-                select max(n) filter (is_primary) as n, max(p_value) filter (is_primary) as p_value,
-                    max(estimate) filter (statistic = 'mean' and variable = 'PCHG') as mean_pchg,
-                    max(estimate) filter (statistic = 'sd' and variable = 'PCHG') as sd_pchg
-                from results.primary_endpoint
-                """,
-                version,
-            )
-            assert found.row(0, named=True) == pytest.approx(told["primary"], rel=1e-12)
+@pytest.mark.parametrize("version", [7, 8])
+def test_its_primary_result_and_its_checks_are_what_they_were(lake, version):
+    told = lake[version]
+    primary = queries.read(STUDY, queries.primary_result, version)
+    test = primary.filter(pl.col("is_primary")).row(0, named=True)
+    mean = primary.filter(
+        pl.col("statistic_label").str.to_lowercase() == "mean", pl.col("variable") == "PCHG"
+    )
+    assert test["n"] == told["primary"]["n"]
+    assert test["p_value"] == pytest.approx(told["primary"]["p_value"], rel=1e-12)
+    assert mean["estimate"].to_list() == pytest.approx([told["primary"]["mean_pchg"]], rel=1e-12)
+    checks = queries.read(STUDY, queries.failed_checks, version)
+    assert checks.height == told["failed_checks"]
+    assert queries.read(STUDY, queries.failing_rows, version)["notes"].null_count() == 0
 
 
 def text(page):
@@ -117,7 +116,7 @@ class Balance(HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.mark.parametrize("version", SHOWN)
+@pytest.mark.parametrize(("commit", "version"), SHOWN)
 def test_every_version_has_a_report(lake, prepared, version, tmp_path):
     page = write_report(prepared, version, tmp_path / "page.html").read_text(encoding="utf-8")
     balance = Balance()
@@ -130,7 +129,6 @@ def test_every_version_has_a_report(lake, prepared, version, tmp_path):
     if version < 3:
         assert "there is no results.primary_endpoint" in said
         return
-    assert f"{lake[version]['primary']['n']} participants" in said or "n = " in said
     assert f"The results of version {version} were made by trialhouse {code}" in said
     assert "Gene expression: there is no results.differential_expression" in said
     assert (
@@ -140,18 +138,16 @@ def test_every_version_has_a_report(lake, prepared, version, tmp_path):
     assert f'"from results.treatment_effect_on_expression" --at {version}' in said.replace("&quot;", '"')
 
 
-@pytest.mark.parametrize("form", ["xpt", "dataset-json", "ndjson", "dsjc"])
+@pytest.mark.parametrize("form", ["xpt", "dataset-json"])
 def test_old_versions_are_exported_as_data_sets(lake, tmp_path, form):
-    study = load_study(STUDY)
-    for version in (2, 8):
-        files = export(study, form, "adam", tmp_path / str(version), version)
-        assert len(files) >= len([table for table in lake[version]["rows"] if table.startswith("adam.ad")])
+    files = export(load_study(STUDY), form, "adam", tmp_path, 3)
+    assert len(files) >= len([table for table in lake[3]["rows"] if table.startswith("adam.ad")])
 
 
 @pytest.mark.parametrize("form", ["tables", "ars"])
 def test_statistics_of_old_versions_are_exported_or_said_to_be_missing(lake, tmp_path, form):
     study = load_study(STUDY)
-    for version in (2, 3, 8):
+    for version in (2, 8):
         if "results.clinical_statistics" in lake[version]["rows"]:
             assert export(study, form, "", tmp_path / str(version), version)
         else:
