@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import cyclopts
 from cyclopts import App, Parameter
 
-from flows import environment, output
+from flows import environment, output, upkeep
 from tasks.export.data_set import ExportError
 from warehouse.errors import (
     AnalysisError,
@@ -60,7 +60,7 @@ Study = Annotated[str, Parameter(help="A study's name, or the path of a study fo
 Data = Annotated[
     Path | None, Parameter(help="Folder of the delivered files; default: data_root of study.toml.")
 ]
-Format = Literal["table", "csv", "json", "parquet"]
+Format = output.Format
 ExportFormat = Literal["xpt", "dataset-json", "ndjson", "dsjc", "ars", "tables"]
 
 
@@ -264,6 +264,11 @@ def up(
 
     environment.configure(use_server=False)
     serve(port)
+
+
+app.command(upkeep.verify)
+app.command(upkeep.repair)
+app.command(upkeep.upgrade)
 
 
 def _begin() -> None:

@@ -6,7 +6,7 @@ import io
 import itertools
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import duckdb
 import polars as pl
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WIDE = 100_000
+Format = Literal["table", "csv", "json", "parquet"]
 ROWS_AT_A_TIME = 2048  # DuckDB's vector
 ROOM = 2**30  # for threads and libraries
 

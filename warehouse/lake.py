@@ -66,8 +66,7 @@ class Lake:
         The connection can read the lake's files and nothing else. With `is_checked` a catalog or a file that
         is not as it was published is refused first.
         """
-        if self.is_sqlite and not self.catalog_file.is_file():
-            raise self._nothing_yet()
+        self.require()
         if is_checked:
             from warehouse.seal import refuse_damage
 
@@ -192,6 +191,11 @@ class Lake:
                 else "install the newer trialhouse that wrote it"
             )
         )
+
+    def require(self) -> None:
+        """Refuse a study that has no lake yet."""
+        if self.is_sqlite and not self.catalog_file.is_file():
+            raise self._nothing_yet()
 
     def _nothing_yet(self) -> LakeError:
         return LakeError(

@@ -47,8 +47,7 @@ def upgrade(lake: Lake) -> list[str]:
     LakeError
         If there is no lake, or a newer trialhouse wrote it.
     """
-    if lake.is_sqlite and not lake.catalog_file.is_file():
-        raise LakeError(f"{lake.study_id}: no lake at {lake.folder}: there is nothing to upgrade")
+    lake.require()
     lake.scratch.mkdir(parents=True, exist_ok=True)
     done: list[str] = []
     with hold_lock(lake):
