@@ -38,10 +38,12 @@ def verify(
         output.show(frame, format)
     if found:
         things = "thing is" if len(found) == 1 else "things are"
-        raise LakeError(
-            f"{lake.study_id}: {len(found)} {things} not as published:"
-            f" `trialhouse repair {study}` makes again what it can"
+        then = (
+            "the newest version is whole; what only older versions hold cannot be made again"
+            if all(each.is_past for each in found)
+            else f"`trialhouse repair {study}` makes again what it can"
         )
+        raise LakeError(f"{lake.study_id}: {len(found)} {things} not as published: {then}")
     version, seal = find_head(lake) or (0, "")
     output.say(f"{lake.study_id}: versions 1 to {version} are as they were published; newest seal {seal}")
 

@@ -55,11 +55,12 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it was sealed: where, and what is wrong with it."""
+    """One thing that is not as it was sealed; `is_past` if only older versions hold it."""
 
     kind: str
     place: str
     what: str
+    is_past: bool = False
 
     def __str__(self) -> str:
         return f"{self.place}: {self.what}"
@@ -292,19 +293,22 @@ def check_files(
         place = f"{file.table}: {file.path}"
         until = "on" if file.last_version is None else f"to {file.last_version}"
         versions = f"versions {file.first_version} {until}"
+        is_past = file.last_version is not None
         if file.path not in recorded:
-            yield Finding("file", place, f"was not written by trialhouse ({versions})")
+            yield Finding("file", place, f"was not written by trialhouse ({versions})", is_past)
             continue
         try:
             size, digest = hash_file(path)
         except OSError as error:
-            yield Finding("file", place, f"cannot be read: {error.strerror} ({versions})")
+            yield Finding("file", place, f"cannot be read: {error.strerror} ({versions})", is_past)
             continue
         expected_size, expected = recorded[file.path]
         if size != expected_size:
-            yield Finding("file", place, f"has {size} bytes, {expected_size} were written ({versions})")
+            yield Finding(
+                "file", place, f"has {size} bytes, {expected_size} were written ({versions})", is_past
+            )
         elif digest != expected:
-            yield Finding("file", place, f"its bytes are not those that were written ({versions})")
+            yield Finding("file", place, f"its bytes are not those that were written ({versions})", is_past)
 
 
 def refuse_damage(lake: Lake, version: int | None = None, schemas: Collection[str] | None = None) -> None:
