@@ -139,10 +139,14 @@ def _is_ours(server: RunningServer) -> bool:
 
 
 def _secret_of(server: RunningServer) -> str:
-    with contextlib.suppress(KeyError):
-        if not server.is_secret_ours:
-            return os.environ.get("PREFECT_API_AUTH_STRING") or os.environ["PREFECT_SERVER_API_AUTH_STRING"]
-        return read_private(secret_file())
+    if server.is_secret_ours:
+        try:
+            return read_private(secret_file())
+        except (FileNotFoundError, PermissionError) as error:
+            raise LakeError(f"{secret_file()}: {error}: end `trialhouse up` and start it again") from error
+    for name in ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"):
+        if given := os.environ.get(name):
+            return given
     raise LakeError(
         f"the server at {server.api} has a secret of its operator: set PREFECT_API_AUTH_STRING to it"
     )

@@ -219,6 +219,18 @@ class TestWhoListens:
         with pytest.raises(LakeError, match=r"server\.json: .*remove the file"):
             environment.running_server()
 
+    @pytest.mark.parametrize("mode", [None, 0o644])
+    def test_a_secret_that_went_meanwhile_is_one_message(
+        self, monkeypatch: pytest.MonkeyPatch, mode: int | None
+    ) -> None:
+        announce(1)
+        monkeypatch.setattr(environment, "_is_ours", lambda _server: True)
+        if mode:
+            own_secret(environment.secret_file())
+            environment.secret_file().chmod(mode)
+        with pytest.raises(LakeError, match="end `trialhouse up` and start it again"):
+            environment.configure()
+
     def test_an_operators_own_secret_has_to_be_given(self, monkeypatch: pytest.MonkeyPatch) -> None:
         announce(1, is_secret_ours=False)
         monkeypatch.setattr(environment, "_is_ours", lambda _server: True)
@@ -296,19 +308,20 @@ class TestServerProcess:
             PrefectServer.start(environment.prefect_folder(), "x", port=port, is_temporary=True)
 
     @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-    def test_the_server_ends_with_its_parent_however_that_ends(self, ending: signal.Signals) -> None:
+    def test_what_we_start_ends_with_us_however_we_end(self, ending: signal.Signals) -> None:
         start = (
-            "import sys; from flows import environment; from flows.prefect_server import PrefectServer\n"
-            "server = PrefectServer.start(environment.prefect_folder(), 'x:y', is_temporary=True)\n"
-            "print(server.process.pid, flush=True); sys.stdin.read()"
+            "import os, sys; from pathlib import Path; from flows import lifeline\n"
+            "child = lifeline.start('http.server', '--bind', '127.0.0.1', '0', folder=Path.cwd(),\n"
+            "    environment={**os.environ, 'PYTHONUNBUFFERED': '1'})\n"
+            "child.stdout.readline(); print(child.pid, flush=True); sys.stdin.read()"
         )
         with subprocess.Popen(
             [sys.executable, "-c", start], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=HOUSE
         ) as parent:
             assert parent.stdout is not None
-            server = psutil.Process(int(parent.stdout.readline()))
+            child = psutil.Process(int(parent.stdout.readline()))
             parent.send_signal(ending)
-        server.wait(60)
+        child.wait(60)
 
     def test_prefect_obeys_no_file_of_the_current_folder(self, tmp_path: Path) -> None:
         hostile = tmp_path / "hostile"
