@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import zipfile
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.modelling import PROVENANCE, count, current_files
-from tasks.readers import check_sha256, find_pieces, read, sha256_of
+from tasks.readers import PREFIX, check_sha256, find_pieces, not_declared, pin_archive, read, sha256_of
 from tasks.stage import now
 from warehouse.errors import SourceError, joined
 from warehouse.lake import STORE, as_json
@@ -92,16 +92,7 @@ def landed_files(connection: duckdb.DuckDBPyConnection, version: int) -> dict[st
 
 def land_source(stage: Stage, delivery: Delivery) -> bool:
     """Read a source's new files and prepare their landing; return whether there is anything to land."""
-    source = stage.study.sources[delivery.source]
-    landed: list[tuple[Delivered, Piece, str]] = []
-    problems: list[SourceError] = []
-    for piece, sha256 in delivery.new:
-        try:
-            landed.append((read(stage.connection, piece, source), piece, sha256))
-        except SourceError as error:
-            problems.append(error)
-    if problems:
-        raise joined(problems)
+    landed = _read_new(stage, delivery)
     # Written down only now: reading may fail and be tried again.
     for file in delivery.withdrawn:
         log.warning(
@@ -123,7 +114,7 @@ def land_source(stage: Stage, delivery: Delivery) -> bool:
             stage.will_write(f"raw.{delivery.source}", _nothing_to_append)
         return bool(delivery.withdrawn)
     loaded_at = now()
-    for delivered, _, _ in landed:
+    for delivered in landed:
         for remark in delivered.remarks:
             log.info("%s: %s: %s", delivery.source, delivered.source_file, remark)
     stage.will_write(
@@ -133,20 +124,45 @@ def land_source(stage: Stage, delivery: Delivery) -> bool:
     return True
 
 
+def _read_new(stage: Stage, delivery: Delivery) -> list[Delivered]:
+    """Read the new files out of private copies, so that what is recorded is of the bytes that were read."""
+    source = stage.study.sources[delivery.source]
+    scratch = stage.lake.scratch
+    # This run holds the lake's lock: what lies there was left by one that was killed.
+    for left in scratch.glob(f"{PREFIX}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    found = dict(delivery.new)
+    landed: list[Delivered] = []
+    problems: list[SourceError] = []
+    with pin_archive(source, tuple(found), scratch) as (pieces, archive_sha256):
+        for piece, seen in zip(pieces, found.values(), strict=True):
+            try:
+                delivered = read(stage.connection, piece, source, seen=seen, scratch=scratch)
+                if source.sha256 not in (None, archive_sha256, delivered.sha256):
+                    raise not_declared(delivery.source, source, archive_sha256 or delivered.sha256)
+            except SourceError as error:
+                problems.append(error)
+            else:
+                landed.append(delivered)
+    if problems:
+        raise joined(problems)
+    return landed
+
+
 def _land(
     stage: Stage,
     connection: duckdb.DuckDBPyConnection,
     source: str,
-    landed: Sequence[tuple[Delivered, Piece, str]],
+    landed: Sequence[Delivered],
     loaded_at: datetime,
 ) -> None:
     """Append the files' rows to `raw.<source>` in one statement, and say what arrived."""
     table = qualified(f"{STORE}.raw.{source}")
-    _fit_table(stage, connection, source, [delivered for delivered, _, _ in landed])
+    _fit_table(stage, connection, source, landed)
     selects = [
-        f"select *, {literal(delivered.source_file)} as _source_file, {literal(sha256)} as _sha256,"
+        f"select *, {literal(delivered.source_file)} as _source_file, {literal(delivered.sha256)} as _sha256,"
         f" {literal(loaded_at.isoformat())}::timestamp as _loaded_at from {delivered.relation}"
-        for delivered, _, sha256 in landed
+        for delivered in landed
     ]
     connection.execute(f"insert into {table} by name {' union all by name '.join(selects)}")
     rows = dict(
@@ -155,7 +171,7 @@ def _land(
             [loaded_at],
         ).fetchall()
     )
-    for delivered, piece, sha256 in landed:
+    for delivered in landed:
         stage.ledgers["source_file"].append(
             {
                 "run_id": stage.run.run_id,
@@ -163,8 +179,8 @@ def _land(
                 "source_file": delivered.source_file,
                 "status": "delivered",
                 "format": stage.study.sources[source].format,
-                "sha256": sha256,
-                "bytes": _size(piece),
+                "sha256": delivered.sha256,
+                "bytes": delivered.size,
                 "rows": rows.get(delivered.source_file, 0),
                 "columns": as_json(list(delivered.columns)),
                 "encoding": delivered.encoding,
@@ -215,13 +231,6 @@ _PROVENANCE_COMMENTS = (
     "of the file's bytes",
     "when it was landed, UTC",
 )
-
-
-def _size(piece: Piece) -> int:
-    if piece.member is None:
-        return piece.path.stat().st_size
-    with zipfile.ZipFile(piece.path) as archive:
-        return archive.getinfo(piece.member).file_size
 
 
 def _nothing_to_append(_: Store) -> None:

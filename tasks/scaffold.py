@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 from warehouse.errors import StudyError
-from warehouse.study import HOUSE, find_studies
+from warehouse.study import HOUSE, RESERVED, find_studies
 
 TEMPLATE = Path(__file__).resolve().parent / "scaffold_template"
-ID = re.compile(r"[a-z][a-z0-9_]*")
+ID = re.compile(r"[a-z][a-z0-9_]{0,39}")
 PLACEHOLDER = "{{id}}"
 # A dot file in the template would act on the template itself.
 DOT = "dot."
@@ -28,10 +28,11 @@ def make_study(study: str) -> Path:
     """
     folder = _folder(study)
     name = folder.name
-    if not ID.fullmatch(name):
+    if not ID.fullmatch(name) or name in RESERVED or name.startswith("pg_"):
         raise StudyError(
             f"{study}: {name!r} cannot be the id of a study:"
-            " allowed: lower-case letters, digits and _, a letter first"
+            " allowed: up to 40 lower-case letters, digits and _, a letter first, and no name that"
+            " the folder of all lakes or PostgreSQL uses itself"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StudyError(f"{folder}: exists already: name a new or an empty folder")

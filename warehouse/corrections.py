@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
+import os
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from warehouse.errors import StudyError
 from warehouse.quoting import identifier, qualified
+from warehouse.toml_file import read_toml
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,12 +48,11 @@ def load_corrections(study: Study) -> tuple[Correction, ...]:
         If the file is wrong, an id stands twice, or a source is not of this study.
     """
     file = study.folder / "corrections.toml"
-    if not file.is_file():
+    if not os.path.lexists(file):
         return ()
+    content = read_toml(study.folder, file.name)
     try:
-        corrections = _File.model_validate(tomllib.loads(file.read_text(encoding="utf-8"))).correction
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StudyError(f"{file}: not a TOML file: {error}") from error
+        corrections = _File.model_validate(content).correction
     except ValidationError as error:
         lines = [
             f"  {'.'.join(map(str, problem['loc']))}: {problem['msg']}"

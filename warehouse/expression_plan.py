@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 GROUP = "group"
-_TERM = re.compile(r"^[a-z][a-z0-9_]*$")
+_TERM = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class _Record(BaseModel):
@@ -49,7 +49,7 @@ class ExpressionDesign(_Record):
                 f"formula {self.formula!r}: must be `~` and columns of omics.sample joined by `+`"
             )
         for term in self.terms:
-            if not _TERM.match(term):
+            if not _TERM.fullmatch(term):
                 raise ValueError(
                     f"formula {self.formula!r}: {term!r}: must be a column of omics.sample or `group`;"
                     " an interaction is a contrast of `group`"

@@ -29,13 +29,15 @@ def data_root(study: Study, settings: Settings, override: str | None = None) -> 
     declared = study.study.data_root
     if override is not None:
         # A deployment's parameter may be relative: it then starts at the folder of all lakes.
-        root = home / Path(override).expanduser()
+        root = home / _expanded(study, override)
     elif declared.startswith(TEST_DATA):
-        root = test_data() / declared.removeprefix(TEST_DATA)
+        root = _below(study, test_data(), declared.removeprefix(TEST_DATA), TEST_DATA)
     elif declared.startswith(HOME):
-        root = home / declared.removeprefix(HOME)
+        root = _below(study, home, declared.removeprefix(HOME), HOME)
+    elif (named := _expanded(study, declared)).is_absolute():
+        root = named
     else:
-        root = study.folder / Path(declared).expanduser()
+        root = _below(study, study.folder, declared, "")
     if not root.is_dir():
         obtain = f" {study.study.obtain}" if study.study.obtain else ""
         raise SourceError(
@@ -43,6 +45,28 @@ def data_root(study: Study, settings: Settings, override: str | None = None) -> 
             f" with --data DIR, or data_root in study.toml.{obtain}"
         )
     return root.resolve()
+
+
+def _expanded(study: Study, named: str) -> Path:
+    try:
+        named.encode()
+        return Path(named).expanduser()
+    except (RuntimeError, UnicodeEncodeError) as error:
+        raise SourceError(
+            f"{study.id}: data_root: {named!a}: is not the path of a folder ({error!a})"
+        ) from error
+
+
+def _below(study: Study, base: Path, named: str, prefix: str) -> Path:
+    """Return the folder, which no `..`, no absolute path and no link may lead out of `base`."""
+    root = base / named
+    if not root.resolve().is_relative_to(base.resolve()):
+        raise SourceError(
+            f"{study.id}: data_root: {prefix}{named}: leads to {root.resolve()}, outside {base}: a"
+            " folder below it or"
+            " an absolute path is allowed, as is --data DIR"
+        )
+    return root
 
 
 def test_data() -> Path:

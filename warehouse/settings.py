@@ -45,6 +45,15 @@ class Settings(BaseSettings):
     memory_limit: str = Field(default="8GB", description="DuckDB's memory limit; beyond it spills to disk")
     temp_limit: str = Field(default="100GB", description="disk that DuckDB may spill to, in the lake's tmp/")
     threads: int | None = Field(default=None, ge=1, description="DuckDB's threads; default: all cores")
+    max_file_gb: float = Field(
+        default=20, gt=0, description="a delivered file, decompressed, holds at most this"
+    )
+    max_compression_ratio: float = Field(
+        default=200,
+        ge=1,
+        description="a compressed file above 64 MB expands to at most so many times its size",
+    )
+    max_columns: int = Field(default=1500, ge=1, le=15000, description="columns of a delivered file")
     lock_wait_seconds: float = Field(default=600, ge=0, description="wait for another run of the study")
 
     query_seconds: float = Field(

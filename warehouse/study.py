@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -18,13 +17,17 @@ from warehouse.expression_plan import (
     ExpressionNetwork,
     GeneSetDifference,
 )
+from warehouse.toml_file import read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 HOUSE = Path(__file__).resolve().parent.parent
 
-Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+# Ids become names of folders, tables and PostgreSQL schemas, which end at 63 bytes.
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+# Folders beside the lakes, and schemas that PostgreSQL has; it keeps all that begin with pg_ for itself.
+RESERVED = frozenset({"prefect", "server", "simulated", "public", "information_schema"})
 Format = Literal["csv", "xpt", "dataset_json", "matrix", "star", "geo_series_matrix", "gmt"]
 ColumnType = Literal["text", "integer", "number", "date", "datetime"]
 
@@ -49,6 +52,16 @@ class Identity(_Record):
     reference: str | None = None
     data_root: str = "."
     obtain: str | None = None
+
+    @field_validator("id")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name in RESERVED or name.startswith("pg_"):
+            raise ValueError(
+                f"{name} cannot be the id of a study: the folder of all lakes or PostgreSQL uses the"
+                " name itself"
+            )
+        return name
 
     @model_validator(mode="after")
     def _says_that_it_is_simulated(self) -> Self:
@@ -227,6 +240,8 @@ class Source(_Record):
     def _stays_below_the_root(cls, path: str) -> str:
         if Path(path).is_absolute() or ".." in Path(path).parts:
             raise ValueError(f"path {path!r} must be relative to the data root and stay below it")
+        if not path.isprintable():
+            raise ValueError(f"path {path!a} must not hold control characters")
         return path
 
 
@@ -281,10 +296,7 @@ def load_study(study: str | Path) -> Study:
     """
     folder = _folder(study)
     file = folder / "study.toml"
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StudyError(f"{file}: not a TOML file: {error}") from error
+    content = read_toml(folder, file.name)
     if "folder" in content:
         raise StudyError(f"{file}: folder: no such key; allowed: {_allowed(Study)}")
     try:
@@ -308,9 +320,13 @@ def _folder(study: str | Path) -> Path:
     named = HOUSE / "studies" / str(study)
     if re.fullmatch(r"[a-z][a-z0-9_]*", str(study)) and (named / "study.toml").is_file():
         return named
-    folder = Path(study).expanduser()
+    try:
+        folder = Path(study).expanduser().resolve()
+        str(folder).encode()
+    except (RuntimeError, ValueError) as error:
+        raise StudyError(f"study {str(study)!a}: cannot be the path of a folder: {str(error)!a}") from error
     if (folder / "study.toml").is_file():
-        return folder.resolve()
+        return folder
     if folder.is_dir():
         raise StudyError(f"study {str(study)!r}: the folder has no study.toml")
     names = ", ".join(path.name for path in find_studies())

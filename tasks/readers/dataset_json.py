@@ -17,28 +17,31 @@ import zlib
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.readers.archive import CHUNK_BYTES, plain_file
+from tasks.readers.archive import CHUNK_BYTES
 from tasks.readers.delivery import (
     Delivered,
     Piece,
     check_declared,
     check_names,
+    check_text,
+    check_width,
+    is_storable,
     new_name,
     store_rows,
 )
+from tasks.readers.limits import MAX_IN_MEMORY_BYTES, Allowance, check_in_memory
 from tasks.readers.xpt import as_iso, number_text, time_kind
 from warehouse.errors import SourceError
 from warehouse.quoting import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import duckdb
 
@@ -72,6 +75,7 @@ _VERSION = re.compile(r"1\.1(\.(0|[1-9][0-9]*))?")
 _BOM = b"\xef\xbb\xbf"
 # The second byte completes a multiple of 31 with each of the four levels that zlib knows.
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+_LARGEST_TIME = 1e15
 _BATCH = 20_000
 _SHOWN_CHARACTERS = 80
 
@@ -129,40 +133,63 @@ def read(connection: duckdb.DuckDBPyConnection, piece: Piece, source: Source) ->
 @contextmanager
 def _opened(piece: Piece) -> Iterator[_Content]:
     """Offer the attributes and the records of a file, whatever its form."""
-    with TemporaryDirectory(prefix="trialhouse-") as folder:
-        path = _decompressed(piece, plain_file(piece, Path(folder)), Path(folder))
-        if not path.stat().st_size:
-            raise SourceError(f"{piece.source_file}: the file is empty (0 bytes)")
-        with path.open("rb") as stream:
-            has_bom = stream.read(len(_BOM)) == _BOM
-            stream.seek(len(_BOM) if has_bom else 0)
-            lines = ((number, line) for number, line in enumerate(stream, start=1) if line.strip())
-            number, first = next(lines, (1, b""))
-            attributes = _try_object(first)
-            if attributes is not None and "rows" not in attributes:
-                records = (_parse(piece, line, number) for number, line in lines)
-                yield _Content(_checked(piece, attributes), records, has_bom)
-            else:
-                rest = b"".join(line for _, line in lines)
-                whole = _parse(piece, first + rest, number)
-                yield _Content(_checked(piece, whole), iter(_rows(piece, whole)), has_bom)
+    path = _decompressed(piece)
+    if not path.stat().st_size:
+        raise SourceError(f"{piece.source_file}: the file is empty (0 bytes)")
+    with path.open("rb") as stream:
+        has_bom = stream.read(len(_BOM)) == _BOM
+        stream.seek(len(_BOM) if has_bom else 0)
+        lines = _lines(piece, stream)
+        number, first = next(lines, (1, b""))
+        attributes = _try_object(first)
+        if attributes is not None and "rows" not in attributes:
+            records = (_parse(piece, line, number) for number, line in lines)
+            yield _Content(_checked(piece, attributes), records, has_bom)
+        else:
+            check_in_memory(piece.source_file, path)
+            rest = b"".join(line for _, line in lines)
+            whole = _parse(piece, first + rest, number)
+            yield _Content(_checked(piece, whole), iter(_rows(piece, whole)), has_bom)
 
 
-def _decompressed(piece: Piece, path: Path, folder: Path) -> Path:
+def _lines(piece: Piece, stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not blank with their number; the longest may be a whole JSON object."""
+    for number in itertools.count(1):
+        line = stream.readline(MAX_IN_MEMORY_BYTES + 1)
+        if len(line) > MAX_IN_MEMORY_BYTES:
+            raise SourceError(
+                f"{piece.source_file}: line {number} is longer than {MAX_IN_MEMORY_BYTES} bytes"
+            )
+        if not line:
+            return
+        if line.strip():
+            yield number, line
+
+
+def _decompressed(piece: Piece) -> Path:
     """Return the file itself or, where it is a zlib stream, a decompressed copy."""
+    path = piece.path
     with path.open("rb") as stream:
         if stream.read(2) not in _ZLIB:
             return path
         stream.seek(0)
-        copy = folder / "decompressed"
+        copy = path.with_name("decompressed")
         inflate = zlib.decompressobj()
+        allowance = Allowance(piece.source_file, folder=copy.parent)
+        size = 0
         with copy.open("wb") as target:
             try:
-                while chunk := stream.read(CHUNK_BYTES):
-                    target.write(inflate.decompress(chunk))
+                while chunk := inflate.unconsumed_tail or stream.read(CHUNK_BYTES):
+                    part = inflate.decompress(chunk, CHUNK_BYTES)
+                    size += len(part)
+                    allowance.check(size, stream.tell())
+                    target.write(part)
+                    if inflate.eof:
+                        break
             except zlib.error as error:
                 raise SourceError(f"{piece.source_file}: the zlib data are damaged: {error}") from error
-    if not inflate.eof or inflate.unused_data:
+        has_more = bool(inflate.unused_data or stream.read(1))
+    if not inflate.eof or has_more:
         what = "go on after their end" if inflate.eof else "are cut short"
         raise SourceError(f"{piece.source_file}: the zlib data {what}")
     return copy
@@ -197,10 +224,8 @@ def _parse(piece: Piece, text: bytes, line: int) -> Any:
             if (is_at_end and error.msg != "Extra data") or error.msg.startswith("Unterminated")
             else f"column {error.colno}: {error.msg}"
         )
-        shown = error.doc[error.doc.rfind("\n", 0, error.pos) + 1 :].partition("\n")[0]
         raise SourceError(
-            f"{piece.source_file}: line {line + error.lineno - 1} is not JSON, {what}: "
-            f"{shown[:_SHOWN_CHARACTERS]!r}"
+            f"{piece.source_file}: line {line + error.lineno - 1} is not JSON, {what}"
         ) from error
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{piece.source_file}: line {line} cannot be read as JSON: {error}") from error
@@ -216,7 +241,7 @@ def _checked(piece: Piece, attributes: Any) -> Mapping[str, Any]:
     version = attributes.get("datasetJSONVersion")
     if version is not None and not (isinstance(version, str) and _VERSION.fullmatch(version)):
         raise SourceError(
-            f"{piece.source_file}: datasetJSONVersion: {version!r}: version 1.1 of Dataset-JSON is read"
+            f"{piece.source_file}: datasetJSONVersion: {_shown(version)}: version 1.1 of Dataset-JSON is read"
         )
     missing = [name for name in REQUIRED if name not in attributes]
     if missing:
@@ -226,7 +251,8 @@ def _checked(piece: Piece, attributes: Any) -> Mapping[str, Any]:
         )
     for name in ("name", "label"):
         if not isinstance(attributes[name], str):
-            raise SourceError(f"{piece.source_file}: {name}: {attributes[name]!r}: a text is allowed")
+            raise SourceError(f"{piece.source_file}: {name}: {_shown(attributes[name])}: a text is allowed")
+        check_text(attributes[name], name, piece)
     return attributes
 
 
@@ -240,7 +266,7 @@ def _rows(piece: Piece, whole: Mapping[str, Any]) -> Sequence[Any]:
 def _stated_records(piece: Piece, attributes: Mapping[str, Any]) -> int:
     stated = attributes["records"]
     if isinstance(stated, bool) or not isinstance(stated, int) or stated < 0:
-        raise SourceError(f"{piece.source_file}: records: {stated!r}: a whole number from 0 is allowed")
+        raise SourceError(f"{piece.source_file}: records: {_shown(stated)}: a whole number from 0 is allowed")
     return stated
 
 
@@ -248,26 +274,30 @@ def _read_columns(piece: Piece, attributes: Mapping[str, Any]) -> tuple[Column, 
     described = attributes["columns"]
     if not isinstance(described, list) or not described:
         raise SourceError(f"{piece.source_file}: columns: an array of at least one column is allowed")
+    check_width(len(described), piece)
     return tuple(_read_column(piece, place, each) for place, each in enumerate(described, start=1))
 
 
 def _read_column(piece: Piece, place: int, described: Any) -> Column:
     if not isinstance(described, dict):
-        raise SourceError(f"{piece.source_file}: column {place}: {described!r}: an object is allowed")
+        raise SourceError(f"{piece.source_file}: column {place}: {_shown(described)}: an object is allowed")
     missing = [name for name in REQUIRED_OF_COLUMN if name not in described]
     if missing:
         raise SourceError(
-            f"{piece.source_file}: column {place} ({described.get('name')!r}): required attributes are "
+            f"{piece.source_file}: column {place} ({_shown(described.get('name'))}): required attributes are "
             f"missing: {', '.join(missing)}"
         )
     name, label, kind = described["name"], described["label"], described["dataType"]
     if not isinstance(name, str) or not name:
-        raise SourceError(f"{piece.source_file}: column {place}: name: {name!r}: a text is allowed")
+        raise SourceError(f"{piece.source_file}: column {place}: name: {_shown(name)}: a text is allowed")
+    check_text(name, f"the name of column {place}", piece)
     if not isinstance(label, str):
-        raise SourceError(f"{piece.source_file}: column {name}: label: {label!r}: a text is allowed")
-    if kind not in DATA_TYPES:
+        raise SourceError(f"{piece.source_file}: column {name}: label: {_shown(label)}: a text is allowed")
+    check_text(label, f"the label of column {place}", piece)
+    if not isinstance(kind, str) or kind not in DATA_TYPES:
         raise SourceError(
-            f"{piece.source_file}: column {name}: dataType: {kind!r}: allowed are {', '.join(DATA_TYPES)}"
+            f"{piece.source_file}: column {name}: dataType: {_shown(kind)}: allowed are"
+            f" {', '.join(DATA_TYPES)}"
         )
     shown_as = described.get("displayFormat")
     is_date = isinstance(shown_as, str) and time_kind(shown_as) is not None
@@ -309,16 +339,14 @@ def _values(piece: Piece, record: Any, number: int, names: Sequence[str]) -> Seq
     """Return the cells of a record: an array in the order of the columns, or an object by their names."""
     if isinstance(record, dict):
         if record.keys() != set(names):
-            odd = sorted(record.keys() ^ set(names))
+            missing = [name for name in names if name not in record]
             raise SourceError(
-                f"{piece.source_file}: record {number} has other names than the columns: {', '.join(odd)}"
+                f"{piece.source_file}: record {number} has other names than the columns:"
+                f" {len(record.keys() - set(names))} are unknown, missing are: {', '.join(missing) or 'none'}"
             )
         return [record[name] for name in names]
     if not isinstance(record, list):
-        raise SourceError(
-            f"{piece.source_file}: record {number} is no array of values: "
-            f"{json.dumps(record)[:_SHOWN_CHARACTERS]}"
-        )
+        raise SourceError(f"{piece.source_file}: record {number} is no array of values but {_kind(record)}")
     if len(record) != len(names):
         raise SourceError(
             f"{piece.source_file}: record {number} has {len(record)} values where {len(names)} columns "
@@ -342,8 +370,9 @@ def _as_table(
         if array is None or pc.any(pc.match_substring(array, "\0")).as_py():
             place = next(place for place, text in enumerate(texts) if not _is_storable(text))
             raise SourceError(
-                f"{piece.source_file}: record {before + place + 1}, column {column.name}: {values[place]!a}: "
-                "a text without NUL and lone surrogates, a finite number, true, false or null is allowed"
+                f"{piece.source_file}: record {before + place + 1}, column {column.name}: "
+                f"{_kind(values[place])}: a text without NUL and lone surrogates, a finite number, true,"
+                " false or null is allowed"
             )
         arrays.append(array)
     numbers = pa.array(range(before + 1, before + 1 + len(records)), type=pa.int64())
@@ -351,9 +380,19 @@ def _as_table(
 
 
 def _is_storable(value: object) -> bool:
-    if not isinstance(value, str):
-        return value is None
-    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value)
+    return is_storable(value) if isinstance(value, str) else value is None
+
+
+def _shown(value: object) -> str:
+    """Return an attribute, cut short; a cell is never shown, only its kind."""
+    if isinstance(value, list | dict):
+        return _kind(value)
+    return repr(value)[:_SHOWN_CHARACTERS]
+
+
+def _kind(value: object) -> str:
+    kinds = {str: "a text", list: "an array", dict: "an object", float: "a number", int: "a number"}
+    return kinds.get(type(value), "true, false or null")
 
 
 def _as_text(column: Column, value: Any, content: _Content) -> Any:
@@ -363,7 +402,8 @@ def _as_text(column: Column, value: Any, content: _Content) -> Any:
     if not isinstance(value, int | float) or math.isinf(value):
         return value
     if column.sas_format is not None:
-        iso = as_iso(float(value), column.sas_format)
+        # Far beyond any date, and too large a whole number for the arithmetic of dates.
+        iso = as_iso(float(value), column.sas_format) if abs(value) < _LARGEST_TIME else None
         if iso is not None:
             return iso
         content.unread_dates[column.name] += 1

@@ -37,8 +37,11 @@ from tasks.readers.delivery import (
     cells_of,
     check_declared,
     check_names,
+    check_samples,
+    check_width,
     new_name,
 )
+from tasks.readers.limits import MAX_RECORD_CHARACTERS
 from tasks.readers.text import TextFile, as_utf8
 from warehouse.errors import SourceError
 from warehouse.quoting import identifier, literal
@@ -56,14 +59,11 @@ SAMPLE_RECORDS = 200
 SAMPLE_CHARACTERS = 1 << 22
 # DuckDB's own limit of the bytes of a line; only a file that has a longer one is read with more.
 LINE_BYTES = 2_000_000
-# A quoted cell that is never closed swallows the rest of the file; no real record is this long.
-RECORD_CHARACTERS = 1 << 27
-SHOWN_CHARACTERS = 80
 # A thread reads a quarter of this at a time; what does not fill a row group is copied once more to be stored.
 BUFFER_BYTES = 1 << 27
 _LINE_BREAK = re.compile(r"\s*[\r\n]+\s*")
 
-# The csv module's own limit is 128 kB a cell; RECORD_CHARACTERS is the bound here.
+# The csv module's own limit is 128 kB a cell; MAX_RECORD_CHARACTERS is the bound here.
 csv.field_size_limit(sys.maxsize)
 
 
@@ -158,39 +158,40 @@ def store_table(
     """
     relation = new_name()
     cells = cells_of(relation)
-    with as_utf8(piece, source.encoding) as text:
-        separator, remark = _separator(piece, text, source)
-        remarks = [*text.remarks, *remark]
-        header, first_row = _first_records(piece, text.path, separator)
-        omits_first_name = may_omit_first_name and len(first_row) == len(header) + 1
-        if omits_first_name:
-            header = ["", *header]
-            remarks.append("the header has one cell fewer than the rows: the first column has no name")
-        # DuckDB takes an empty line in a file of one column for an empty cell.
-        is_exact = len(header) > 1 and not omits_first_name
-        scan = scan_text(text.path, separator, len(header))
-        rows = None
-        # The database leaves a core idle now and then while it reads.
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            marks = pool.submit(_count_marks, text.path, separator)
-            if is_exact:
-                rows = _store_checked(
-                    connection, text.path, scan, header, cells, marks=marks, separator=separator
-                )
-        if rows is None:
-            clean = text.scratch / "records"
-            rows, longest = _rewrite(
-                piece, text.path, separator, header, clean, omits_first_name=omits_first_name
+    text = as_utf8(piece, source.encoding)
+    separator, remark = _separator(piece, text, source)
+    remarks = [*text.remarks, *remark]
+    header, first_row = _first_records(piece, text.path, separator)
+    (check_samples if may_omit_first_name else check_width)(len(header), piece)
+    omits_first_name = may_omit_first_name and len(first_row) == len(header) + 1
+    if omits_first_name:
+        header = ["", *header]
+        remarks.append("the header has one cell fewer than the rows: the first column has no name")
+    # DuckDB takes an empty line in a file of one column for an empty cell.
+    is_exact = len(header) > 1 and not omits_first_name
+    scan = scan_text(text.path, separator, len(header))
+    rows = None
+    # The database leaves a core idle now and then while it reads.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        marks = pool.submit(_count_marks, text.path, separator)
+        if is_exact:
+            rows = _store_checked(
+                connection, text.path, scan, header, cells, marks=marks, separator=separator
             )
-            scan = scan_text(clean, ",", len(header), line_bytes=max(LINE_BYTES, longest), has_header=False)
-            if _store(connection, scan, cells) != rows:
-                raise SourceError(f"{piece.source_file}: the database does not read the {rows} rows it holds")
-            if is_exact:
-                remarks.append("record ends or quotes vary within the file: it was read record by record")
-        if rows == 0:
-            remarks.append("the file holds a header and no rows")
-        if marks.result().line_feeds not in (rows, rows + 1) and _has_empty_lines(text.path):
-            remarks.append("the file holds empty lines: outside quotes they are no rows and are not counted")
+    if rows is None:
+        clean = text.scratch / "records"
+        rows, longest = _rewrite(
+            piece, text.path, separator, header, clean, omits_first_name=omits_first_name
+        )
+        scan = scan_text(clean, ",", len(header), line_bytes=max(LINE_BYTES, longest), has_header=False)
+        if _store(connection, scan, cells) != rows:
+            raise SourceError(f"{piece.source_file}: the database does not read the {rows} rows it holds")
+        if is_exact:
+            remarks.append("record ends or quotes vary within the file: it was read record by record")
+    if rows == 0:
+        remarks.append("the file holds a header and no rows")
+    if marks.result().line_feeds not in (rows, rows + 1) and _has_empty_lines(text.path):
+        remarks.append("the file holds empty lines: outside quotes they are no rows and are not counted")
     try:
         yield Table(
             relation=relation,
@@ -271,8 +272,8 @@ def _records(piece: Piece, stream: TextIO, separator: str) -> Iterator[tuple[int
         nonlocal unfinished
         for line in stream:
             unfinished += len(line)
-            if unfinished > RECORD_CHARACTERS:
-                raise csv.Error(f"no end within {RECORD_CHARACTERS} characters: a quote is not closed")
+            if unfinished > MAX_RECORD_CHARACTERS:
+                raise csv.Error(f"no end within {MAX_RECORD_CHARACTERS} characters: a quote is not closed")
             yield line
 
     try:
@@ -456,16 +457,14 @@ def _rewrite(
             if number == 1:
                 continue
             if len(cells) != width:
-                raise _ragged(piece, number, cells, width - omits_first_name, separator)
+                raise _ragged(piece, number, len(cells), width - omits_first_name, separator)
             # The writer returns what the file's write does: characters, of four bytes at most.
             longest = max(longest, 4 * int(writer.writerow(cells)))
     return number - 1, longest
 
 
-def _ragged(piece: Piece, number: int, cells: Sequence[str], width: int, separator: str) -> SourceError:
-    shown = separator.join(cells)
-    shown = repr(shown[:SHOWN_CHARACTERS]) + (" ..." if len(shown) > SHOWN_CHARACTERS else "")
+def _ragged(piece: Piece, number: int, cells: int, width: int, separator: str) -> SourceError:
     return SourceError(
-        f"{piece.source_file}: row {number} has {len(cells)} cells where the header has {width} "
-        f"(separator {separator!r}; `separator` declares another): {shown}"
+        f"{piece.source_file}: row {number} has {cells} cells where the header has {width} "
+        f"(separator {separator!r}; `separator` declares another)"
     )

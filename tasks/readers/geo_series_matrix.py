@@ -13,13 +13,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from tasks.readers.delimited import LINE_BYTES, scan_text
-from tasks.readers.delivery import Delivered, Piece, check_declared, store_rows
+from tasks.readers.delivery import Delivered, Piece, check_declared, check_text, check_samples, store_rows
 from tasks.readers.text import TextFile, as_utf8
 from warehouse.errors import SourceError
 from warehouse.quoting import literal
@@ -34,7 +35,6 @@ TABLE_BEGIN = "!series_matrix_table_begin"
 TABLE_END = "!series_matrix_table_end"
 SERIES, SAMPLE = "!Series_", "!Sample_"
 ACCESSION, SAMPLE_LIST = "Sample_geo_accession", "Series_sample_id"
-SHOWN_CHARACTERS = 80
 _PAIRED = ("Sample_characteristics", "Sample_relation", "Series_relation")
 
 
@@ -52,13 +52,13 @@ class _Contents:
 def read(connection: duckdb.DuckDBPyConnection, piece: Piece, source: Source) -> Delivered:
     """Read a series matrix into (section, field, sample_id, key, value, ordinal)."""
     check_declared(COLUMNS, piece, source)
-    with as_utf8(piece, source.encoding) as text:
-        table = text.scratch / "table"
-        contents = _contents(piece, text, table)
-        samples = _samples(piece, contents)
-        relation, rows = _store_metadata(connection, piece, contents, samples)
-        if contents.table_rows:
-            _append_table(connection, piece, relation, contents, table)
+    text = as_utf8(piece, source.encoding)
+    table = text.scratch / "table"
+    contents = _contents(piece, text, table)
+    samples = _samples(piece, contents)
+    relation, rows = _store_metadata(connection, piece, contents, samples)
+    if contents.table_rows:
+        _append_table(connection, piece, relation, contents, table)
     return Delivered(
         source_file=piece.source_file,
         relation=relation,
@@ -90,8 +90,7 @@ def _contents(piece: Piece, text: TextFile, table: Path) -> _Contents:
             elif line.strip():
                 raise SourceError(
                     f"{piece.source_file}: line {number} is no part of a series matrix, whose lines "
-                    f"begin with {SERIES} or {SAMPLE} or stand between {TABLE_BEGIN} and {TABLE_END}: "
-                    f"{line[:SHOWN_CHARACTERS]!r}"
+                    f"begin with {SERIES} or {SAMPLE} or stand between {TABLE_BEGIN} and {TABLE_END}"
                 )
     if is_in_table:
         raise SourceError(f"{piece.source_file}: the file ends within its table: {TABLE_END} is missing")
@@ -109,7 +108,7 @@ def _check_table_line(piece: Piece, contents: _Contents, number: int, line: str)
     if line.count("\t") + 1 != len(contents.table_header):
         raise SourceError(
             f"{piece.source_file}: line {number} has {line.count(chr(9)) + 1} cells where the header of "
-            f"the table has {len(contents.table_header)}: {line[:SHOWN_CHARACTERS]!r}"
+            f"the table has {len(contents.table_header)}"
         )
 
 
@@ -137,7 +136,10 @@ def _samples(piece: Piece, contents: _Contents) -> list[str]:
     samples = listed.get(ACCESSION) or in_table or " ".join(listed.get(SAMPLE_LIST, [])).split()
     if not samples:
         raise SourceError(f"{piece.source_file}: no line names the samples; !{ACCESSION} is needed")
-    repeated = sorted({sample for sample in samples if samples.count(sample) > 1})
+    check_samples(len(samples), piece)
+    for sample in samples:
+        check_text(sample, "the name of a sample", piece)
+    repeated = sorted(sample for sample, count in Counter(samples).items() if count > 1)
     if repeated:
         raise SourceError(f"{piece.source_file}: samples stand more than once: {', '.join(repeated)}")
     if in_table and in_table != samples:
@@ -197,7 +199,10 @@ def _append_table(
             f"unnest([{values}]), '1', line "
             f"from (select *, row_number() over () + {contents.table_line} as line from {scan})"
         )
-    except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
+    except (duckdb.InvalidInputException, duckdb.ConversionException):
+        connection.execute(f"drop table {relation}")
+        # DuckDB's text quotes the line.
         raise SourceError(
-            f"{piece.source_file}: the table cannot be read: {str(error).splitlines()[0]}"
-        ) from error
+            f"{piece.source_file}: the table from line {contents.table_line} on cannot be split into cells:"
+            " a quote is open or stands within a cell"
+        ) from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.readers.delimited import store_table
-from tasks.readers.delivery import Delivered, Piece, check_declared
+from tasks.readers.delivery import Delivered, Piece, check_declared, check_text, check_samples
 from warehouse.errors import SourceError
 from warehouse.quoting import literal
 
@@ -54,8 +54,10 @@ def _check_samples(piece: Piece, samples: Sequence[str]) -> None:
         raise SourceError(
             f"{piece.source_file}: one column only; a matrix has a column of features and one for each sample"
         )
+    check_samples(len(samples), piece)
     positions: dict[str, list[int]] = {}
     for position, sample in enumerate(samples, start=2):
+        check_text(sample, f"the name of the sample in column {position}", piece)
         if not sample.strip():
             raise SourceError(f"{piece.source_file}: column {position} has no sample name; each needs one")
         positions.setdefault(sample, []).append(position)

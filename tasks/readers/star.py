@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from tasks.readers.delivery import Delivered, Piece, check_declared, store_rows
+from tasks.readers.limits import check_in_memory
 from tasks.readers.text import as_utf8
 from warehouse.errors import SourceError
 
@@ -25,15 +26,15 @@ SUFFIX = "ReadsPerGene.out.tab"
 UNASSIGNED = ("N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguous")
 _ROW = re.compile(r"[^\t\n]+\t[0-9]+\t[0-9]+\t[0-9]+")
 _ROWS = re.compile(rf"{_ROW.pattern}(?:\n{_ROW.pattern})*+")
-SHOWN_CHARACTERS = 80
 
 
 def read(connection: duckdb.DuckDBPyConnection, piece: Piece, source: Source) -> Delivered:
     """Read STAR's gene counts with the sample named by the file."""
     check_declared(COLUMNS, piece, source)
     sample_id = sample_of(piece)
-    with as_utf8(piece, source.encoding) as text:
-        content = text.path.read_text(encoding="utf-8-sig").removesuffix("\n")
+    text = as_utf8(piece, source.encoding)
+    check_in_memory(piece.source_file, text.path)
+    content = text.path.read_text(encoding="utf-8-sig").removesuffix("\n")
     _check_rows(piece, content)
     # All rows at once: a study has a file of tens of thousands of genes for each sample.
     cells = content.replace("\n", "\t").split("\t")
@@ -68,11 +69,11 @@ def _check_rows(piece: Piece, content: str) -> None:
     if not _ROWS.fullmatch(content):
         number, line = next((n, line) for n, line in enumerate(lines, start=1) if not _ROW.fullmatch(line))
         raise SourceError(
-            f"{piece.source_file}: row {number} is not a gene and three whole numbers separated by tabs: "
-            f"{line[:SHOWN_CHARACTERS]!r}"
+            f"{piece.source_file}: row {number} is not a gene and three whole numbers separated by tabs:"
+            f" it has {line.count(chr(9)) + 1} cells"
         )
     first = tuple(line.partition("\t")[0] for line in lines[: len(UNASSIGNED)])
     if first != UNASSIGNED:
         raise SourceError(
-            f"{piece.source_file}: the first rows are {', '.join(first)}; STAR writes {', '.join(UNASSIGNED)}"
+            f"{piece.source_file}: the first rows are not those that STAR writes: {', '.join(UNASSIGNED)}"
         )

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import codecs
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 
-from tasks.readers.archive import CHUNK_BYTES, plain_file
+from tasks.readers.archive import CHUNK_BYTES
+from tasks.readers.encoding import WINDOWS, judge
 from warehouse.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tasks.readers.delivery import Piece
 
-WINDOWS = "cp1252"
 _NUL_BYTES = {"utf-16-le": slice(1, None, 2), "utf-16-be": slice(0, None, 2)}
 # The longer marks first: UTF-32's little-endian mark begins with UTF-16's.
 _BOMS = (
@@ -29,25 +27,9 @@ _BOMS = (
 )
 
 
-def _windows_table() -> str:
-    """Return cp1252 with Latin-1 for the five bytes that it leaves undefined."""
-    return "".join(
-        bytes([value]).decode(WINDOWS, errors="ignore") or bytes([value]).decode("latin-1")
-        for value in range(256)
-    )
-
-
-_WINDOWS_TABLE = _windows_table()
-
-
-class _WindowsDecoder(codecs.IncrementalDecoder):
-    def decode(self, data: bytes, final: bool = False) -> str:  # type: ignore[override]  # noqa: ARG002
-        return codecs.charmap_decode(data, "strict", _WINDOWS_TABLE)[0]
-
-
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """A UTF-8 file on disk; `scratch` is a folder for further copies and goes with the context."""
+    """A UTF-8 file on disk; `scratch` is a folder for further copies."""
 
     path: Path
     scratch: Path
@@ -56,47 +38,61 @@ class TextFile:
     remarks: tuple[str, ...]
 
 
-@contextmanager
-def as_utf8(piece: Piece, declared: str | None) -> Iterator[TextFile]:
-    """Offer a piece as a UTF-8 file: the delivered file where it is one, else a copy for the time of reading.
+def as_utf8(piece: Piece, declared: str | None) -> TextFile:
+    """Return a piece as a UTF-8 file: itself where it is one, else a copy beside it.
 
-    Without a declared encoding a byte order mark decides, else strict UTF-8, else cp1252 (with Latin-1
-    for the five bytes cp1252 leaves undefined). NUL characters are refused: they are no text.
+    Without a declared encoding a byte order mark decides, else strict UTF-8, else cp1252 if all of the file
+    looks like it; whatever else is refused. NUL characters are refused: they are no text.
     """
-    with TemporaryDirectory(prefix="trialhouse-") as name:
-        folder = Path(name)
-        path = plain_file(piece, folder)
-        with path.open("rb") as stream:
-            head = stream.read(CHUNK_BYTES)
-        if not head:
-            raise SourceError(
-                f"{piece.source_file}: the file is empty (0 bytes); at least a header is needed"
-            )
-        encoding, has_bom = (
-            _guess(head) if declared is None else (_known(piece, declared), _has_utf8_bom(head))
-        )
-        remarks: tuple[str, ...] = ()
-        if encoding in ("utf-8", "utf-8-sig"):
-            try:
-                _decode(piece, path, "utf-8", target=None)
-            except UnicodeDecodeError as error:
-                if declared is not None or has_bom:
-                    raise _undecodable(piece, path, encoding, error) from error
-                encoding = WINDOWS
-                remarks = (f"not UTF-8 at byte {error.start}: read as {WINDOWS}",)
-        if encoding in ("utf-8", "utf-8-sig"):
-            yield TextFile(path, folder, encoding, has_bom, remarks)
-            return
-        recoded = folder / "recoded"
+    path, scratch = piece.path, piece.path.parent
+    with path.open("rb") as stream:
+        head = stream.read(CHUNK_BYTES)
+    if not head:
+        raise SourceError(f"{piece.source_file}: the file is empty (0 bytes); at least a header is needed")
+    encoding, has_bom = (
+        _guess(head) if declared is None else (known_encoding(piece, declared), _has_utf8_bom(head))
+    )
+    remarks: tuple[str, ...] = ()
+    if encoding in ("utf-8", "utf-8-sig"):
         try:
-            is_windows = encoding == WINDOWS and declared is None
-            _decode(piece, path, None if is_windows else encoding, target=recoded)
-        except UnicodeError as error:
-            raise _undecodable(piece, path, encoding, error) from error
-        yield TextFile(recoded, folder, encoding, has_bom, remarks)
+            _decode(piece, path, "utf-8", target=None)
+        except UnicodeDecodeError as error:
+            if declared is not None or has_bom:
+                raise _undecodable(piece, path, encoding, error) from error
+            encoding = WINDOWS
+            remarks = (_windows_or_refused(piece, path, error),)
+    if encoding in ("utf-8", "utf-8-sig"):
+        return TextFile(path, scratch, encoding, has_bom, remarks)
+    recoded = scratch / "recoded"
+    try:
+        _decode(piece, path, encoding, target=recoded)
+    except UnicodeError as error:
+        raise _undecodable(piece, path, encoding, error) from error
+    return TextFile(recoded, scratch, encoding, has_bom, remarks)
 
 
-def _known(piece: Piece, declared: str) -> str:
+def _windows_or_refused(piece: Piece, path: Path, error: UnicodeDecodeError) -> str:
+    """Return the remark on a file that is taken for cp1252; one that does not look like it is refused."""
+    with path.open("rb") as stream:
+        verdict = judge(iter(lambda: stream.read(CHUNK_BYTES), b""))
+    if verdict.is_damaged_utf8:
+        raise SourceError(
+            f"{piece.source_file}: {_place(path, error.start)} is not UTF-8, but {verdict.multibyte} other"
+            " characters of the file are: it is damaged or mixes encodings; ask for it again, or declare"
+            " the one"
+            " that is meant as `encoding`"
+        )
+    if verdict.unlike_windows is not None:
+        raise SourceError(
+            f"{piece.source_file}: {_place(path, error.start)} is not UTF-8, and"
+            f" {_place(path, verdict.unlike_windows)} does not look like {WINDOWS}: declare the encoding"
+            " of the"
+            " file as `encoding`, such as cp1250, cp1251, mac-roman or shift_jis"
+        )
+    return f"not UTF-8 at byte {error.start}: read as {WINDOWS}, which makes {verdict.shown()} of its bytes"
+
+
+def known_encoding(piece: Piece, declared: str) -> str:
     try:
         codec = codecs.lookup(declared)
         b"".decode(codec.name)
@@ -129,9 +125,9 @@ def _guess(head: bytes) -> tuple[str, bool]:
     return "utf-8", False
 
 
-def _decode(piece: Piece, path: Path, encoding: str | None, *, target: Path | None) -> None:
+def _decode(piece: Piece, path: Path, encoding: str, *, target: Path | None) -> None:
     """Decode the whole file, into `target` as UTF-8; UnicodeDecodeError counts from its start."""
-    decoder = _WindowsDecoder() if encoding is None else codecs.getincrementaldecoder(encoding)()
+    decoder = codecs.getincrementaldecoder(encoding)()
     with path.open("rb") as stream:
         if target is None:
             for _ in _decoded(piece, stream, decoder):
@@ -173,15 +169,20 @@ def _decoded(piece: Piece, stream: BinaryIO, decoder: codecs.IncrementalDecoder)
 def _undecodable(piece: Piece, path: Path, encoding: str, error: UnicodeError) -> SourceError:
     if not isinstance(error, UnicodeDecodeError):
         return SourceError(f"{piece.source_file}: is not {encoding} ({error})")
+    return SourceError(
+        f"{piece.source_file}: {_place(path, error.start)} is not {encoding}; declare the encoding of"
+        " the file as"
+        " `encoding`"
+    )
+
+
+def _place(path: Path, position: int) -> str:
     lines = 1
     with path.open("rb") as stream:
-        remaining = error.start
+        remaining = position
         while remaining > 0 and (chunk := stream.read(min(CHUNK_BYTES, remaining))):
             lines += chunk.count(b"\n")
             remaining -= len(chunk)
         value = stream.read(1)
     shown = f"0x{value.hex()}" if value else "the end of the file"
-    return SourceError(
-        f"{piece.source_file}: line {lines}, byte {error.start} ({shown}) is not {encoding}; declare the "
-        "encoding of the file as `encoding`"
-    )
+    return f"line {lines}, byte {position} ({shown})"

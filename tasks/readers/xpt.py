@@ -3,39 +3,33 @@
 Numbers are the shortest text that reads back as the same number; a variable with a SAS date, time or
 datetime format is ISO 8601 text; a missing number and an empty text are null. `_source_row` is the
 observation, from 1. A file cut short is refused as far as it shows: version 8 says how many observations it
-has; version 5 does not, and shows only that one ends within an observation.
+has; version 5 does not, and shows only that one ends within an observation. Where the filling of the last
+record could be observations of blanks, version 5 does not tell, and they are none.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import mmap
 import re
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pyreadstat
+import numpy as np
 
-from tasks.readers.archive import plain_file
-from tasks.readers.delivery import Delivered, Piece, check_declared, check_names, store_rows
+from tasks.readers.delivery import Delivered, Piece, check_declared, check_names, check_text, store_rows
+from tasks.readers.encoding import WINDOWS, judge
+from tasks.readers.limits import check_in_memory
+from tasks.readers.text import known_encoding
+from tasks.readers.transport import DataSet, Variable, numbers, parse
 from warehouse.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import duckdb
+    from numpy.typing import NDArray
 
     from warehouse.study import Source
 
-RECORD = 80
-_LIBRARY = (b"HEADER RECORD*******LIBRARY HEADER", b"HEADER RECORD*******LIBV8   HEADER")
-_OBSERVATIONS = (b"HEADER RECORD*******OBS     HEADER", b"HEADER RECORD*******OBSV8   HEADER")
-_MEMBERS = (b"HEADER RECORD*******MEMBER  HEADER", b"HEADER RECORD*******MEMBV8  HEADER")
-# Where version 8 says how many observations follow.
-_COUNT = slice(48, 63)
-# SAS writes cp1252 on Windows; the five bytes it leaves undefined are in Latin-1.
-_ENCODINGS = ("utf-8", "cp1252", "latin1")
 _EPOCH = dt.datetime(1960, 1, 1)  # noqa: DTZ001 - SAS times carry no zone
 _EXACT_INTEGER = 2**53
 _DATE = re.compile(
@@ -50,122 +44,136 @@ _TIME = re.compile(r"(TIME|TIMEAMPM|TOD|HHMM|HOUR|MMSS|[EB]8601T[MZX]|IS8601TM|N
 
 def read(connection: duckdb.DuckDBPyConnection, piece: Piece, source: Source) -> Delivered:
     """Read a SAS transport file, a text column for each variable."""
-    with TemporaryDirectory(prefix="trialhouse-") as folder:
-        path = plain_file(piece, Path(folder))
-        start = _check_headers(piece, path)
-        variables, metadata, encoding = _read_variables(piece, path, source.encoding)
-        rows = len(next(iter(variables.values()), []))
-        _check_observations(piece, path, start, sum(metadata.variable_storage_width.values()), rows)
-    check_names(tuple(variables), piece)
-    check_declared(tuple(variables), piece, source)
-    remarks = [] if rows else ["the data set has no observations"]
-    if encoding != _ENCODINGS[0] and source.encoding is None:
-        remarks.append(f"not UTF-8: read as {encoding}")
+    check_in_memory(piece.source_file, piece.path)
+    content = np.fromfile(piece.path, dtype=np.uint8)
+    data = parse(piece.source_file, content)
+    texts = {
+        place: _Texts(data.cells[:, variable.start : variable.start + variable.length])
+        for place, variable in enumerate(data.variables)
+        if not variable.is_number
+    }
+    encoding, remarks = _find_encoding(piece, source, data, texts)
+    names = tuple(variable.name.decode(encoding, "replace") for variable in data.variables)
+    check_names(names, piece)
+    check_declared(names, piece, source)
+    labels = {name: each.label.decode(encoding) for name, each in zip(names, data.variables, strict=True)}
+    for name, label in labels.items():
+        check_text(label, f"the label of variable {name}", piece)
+    remarks += [] if data.rows else ["the data set has no observations"]
     columns: dict[str, Sequence[str | None]] = {}
-    for name, values in variables.items():
-        columns[name], unread = _as_text(values, metadata.original_variable_types.get(name))
+    for place, (name, variable) in enumerate(zip(names, data.variables, strict=True)):
+        if place in texts:
+            columns[name] = texts[place].decode(piece, name, encoding)
+            continue
+        columns[name], unread = _as_text(data.cells, variable)
         if unread:
             remarks.append(f"variable {name}: {unread} values are outside its date format and stay numbers")
     return Delivered(
         source_file=piece.source_file,
-        relation=store_rows(connection, columns, range(1, rows + 1)),
-        columns=tuple(variables),
-        rows=rows,
+        relation=store_rows(connection, columns, range(1, data.rows + 1)),
+        columns=names,
+        rows=data.rows,
         encoding=encoding,
-        labels={name: text for name, text in metadata.column_names_to_labels.items() if text},
-        table_label=metadata.file_label or None,
+        labels={name: label for name, label in labels.items() if label},
+        table_label=data.label.decode(encoding, "replace") or None,
         remarks=tuple(remarks),
     )
 
 
-def _find_header(content: mmap.mmap, headers: Sequence[bytes], start: int = 0) -> int | None:
-    """Return where a header record stands; text that is not at the begin of a record is a value."""
-    found = []
-    for header in headers:
-        position = content.find(header, start)
-        while position >= 0 and position % RECORD:
-            position = content.find(header, position + 1)
-        if position >= 0:
-            found.append(position)
-    return min(found, default=None)
+class _Texts:
+    """The texts of a variable without the blanks that fill them up, each distinct one once."""
+
+    def __init__(self, cells: NDArray[np.uint8]) -> None:
+        values = np.ascontiguousarray(cells).view(f"S{cells.shape[1]}")[:, 0]
+        found, self.places = np.unique(values, return_inverse=True)
+        self.distinct: list[bytes] = [value.rstrip(b" \0") for value in found.tolist()]
+
+    def first_row(self, place: int) -> int:
+        return int(np.argmax(self.places == place)) + 1
+
+    def decode(self, piece: Piece, name: str, encoding: str) -> list[str | None]:
+        decoded: list[str | None] = []
+        for place, value in enumerate(self.distinct):
+            try:
+                text = value.decode(encoding)
+            except UnicodeError as error:
+                raise SourceError(
+                    f"{piece.source_file}: variable {name}, observation {self.first_row(place)}: is not"
+                    f" {encoding};"
+                    " declare the encoding of the file as `encoding`"
+                ) from error
+            if "\0" in text:
+                raise SourceError(
+                    f"{piece.source_file}: variable {name}, observation {self.first_row(place)}: holds a NUL"
+                    " character within a text"
+                )
+            decoded.append(text or None)
+        return [decoded[place] for place in self.places.tolist()]
 
 
-def _check_headers(piece: Piece, path: Path) -> int:
-    """Refuse what is no transport file of one data set; return where its observations start."""
-    size = path.stat().st_size
-    if size == 0:
-        raise SourceError(f"{piece.source_file}: the file is empty (0 bytes)")
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        begin = content[:RECORD]
-        if not begin.startswith(_LIBRARY):
-            raise SourceError(
-                f"{piece.source_file}: not a SAS transport file: it begins with {begin[:28]!r}, "
-                f"not with {_LIBRARY[0][:28]!r}"
-            )
-        if size % RECORD:
-            raise SourceError(
-                f"{piece.source_file}: cut short: {size} bytes are no multiple of its record length, {RECORD}"
-            )
-        header = _find_header(content, _OBSERVATIONS)
-        if header is None:
-            raise SourceError(
-                f"{piece.source_file}: cut short or damaged: the header of the observations is missing"
-            )
-        if _find_header(content, _MEMBERS, header) is not None:
-            raise SourceError(f"{piece.source_file}: holds several data sets; one in each file is allowed")
-        return header + RECORD
-
-
-def _check_observations(piece: Piece, path: Path, start: int, length: int, rows: int) -> None:
-    with path.open("rb") as stream:
-        stream.seek(start - RECORD)
-        stated = stream.read(RECORD)[_COUNT].strip()
-        stream.seek(start + rows * length)
-        # The last record is filled up with blanks; anything else is an observation that is not whole.
-        is_whole = not stream.read(RECORD).strip(b" ")
-    if not is_whole:
-        raise SourceError(f"{piece.source_file}: cut short or damaged within observation {rows + 1}")
-    if stated.isdigit() and stated.strip(b"0") and int(stated) != rows:
+def _find_encoding(
+    piece: Piece, source: Source, data: DataSet, texts: dict[int, _Texts]
+) -> tuple[str, list[str]]:
+    """Return the declared encoding, or the one that all texts together show and a remark on a guess."""
+    described = [text for variable in data.variables for text in (variable.name, variable.label)] + [
+        data.label
+    ]
+    if source.encoding is not None:
+        encoding = known_encoding(piece, source.encoding)
+        if any(not _decodes(text, encoding) for text in described):
+            raise SourceError(f"{piece.source_file}: a name or label is not {encoding}, which is declared")
+        return encoding, []
+    where = [("a name or label", text) for text in described]
+    where += [
+        (f"variable {place + 1}, observation {each.first_row(number)}", text)
+        for place, each in texts.items()
+        for number, text in enumerate(each.distinct)
+        if not text.isascii()
+    ]
+    invalid = next((place for place, text in where if not _decodes(text, "utf-8")), None)
+    if invalid is None:
+        return "utf-8", []
+    verdicts = [(place, judge([text])) for place, text in where]
+    if multibyte := sum(verdict.multibyte for _, verdict in verdicts):
         raise SourceError(
-            f"{piece.source_file}: holds {rows} observations where its header says {int(stated)}"
+            f"{piece.source_file}: {invalid}: is not UTF-8, but {multibyte} other characters of the file"
+            " are: it is"
+            " damaged or mixes encodings; ask for it again, or declare the one that is meant as `encoding`"
         )
+    if odd := next((place for place, verdict in verdicts if verdict.unlike_windows is not None), None):
+        raise SourceError(
+            f"{piece.source_file}: {odd}: is not UTF-8 and does not look like {WINDOWS}: declare the"
+            " encoding of the"
+            " file as `encoding`, such as cp1250, cp1251 or shift_jis"
+        )
+    whole = judge([b"\n".join(text for _, text in where)])
+    return WINDOWS, [f"not UTF-8: read as {WINDOWS}, which makes {whole.shown()} of its distinct texts"]
 
 
-def _read_variables(piece: Piece, path: Path, declared: str | None) -> tuple[dict[str, list[Any]], Any, str]:
-    """Read the file in the declared encoding, or in the first that its texts are valid in."""
-    fault: Exception | None = None
-    for encoding in _ENCODINGS if declared is None else (declared,):
-        try:
-            variables, metadata = pyreadstat.read_xport(
-                path, output_format="dict", disable_datetime_conversion=True, encoding=encoding
-            )
-        except (UnicodeError, LookupError) as error:
-            fault = error
-        except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError) as error:
-            fault = error
-            if "encoding" not in str(error) and "convert" not in str(error):
-                break
-        else:
-            return variables, metadata, encoding
-    allowed = "" if declared is None else f" in the declared encoding {declared!r}"
-    raise SourceError(f"{piece.source_file}: cannot be read{allowed}: {fault}") from fault
+def _decodes(text: bytes, encoding: str) -> bool:
+    try:
+        text.decode(encoding)
+    except UnicodeError:
+        return False
+    return True
 
 
-def _as_text(values: Sequence[Any], sas_format: str | None) -> tuple[list[str | None], int]:
-    """Return values as text and how many did not fit their date format."""
-    known: dict[Any, str | None] = {None: None}
-    unread: set[float] = set()
-    for value in set(values) - {None}:
-        if isinstance(value, str):
-            known[value] = value or None
-        elif value != value:  # noqa: PLR0124 - NaN, the one number unequal to itself
-            known[value] = None
-        else:
-            iso = as_iso(value, sas_format) if sas_format else None
-            known[value] = number_text(value) if iso is None else iso
-            if iso is None and time_kind(sas_format) is not None:
-                unread.add(value)
-    return [known[value] for value in values], sum(value in unread for value in values)
+def _as_text(cells: NDArray[np.uint8], variable: Variable) -> tuple[list[str | None], int]:
+    """Return numbers as text and how many did not fit their date format."""
+    values, is_missing = numbers(cells[:, variable.start : variable.start + variable.length])
+    distinct, places = np.unique(np.where(is_missing, np.nan, values), return_inverse=True)
+    known: list[str | None] = []
+    unread: set[int] = set()
+    is_time = time_kind(variable.sas_format) is not None
+    for place, value in enumerate(distinct.tolist()):
+        if value != value:  # noqa: PLR0124 - NaN, the one number unequal to itself
+            known.append(None)
+            continue
+        iso = as_iso(value, variable.sas_format) if is_time else None
+        known.append(number_text(value) if iso is None else iso)
+        if iso is None and is_time:
+            unread.add(place)
+    return [known[place] for place in places.tolist()], sum(place in unread for place in places.tolist())
 
 
 def number_text(value: float) -> str:

@@ -46,10 +46,12 @@ def test_encoding_is_found(read_bytes, content, encoding, has_bom):
     assert (delivered.encoding, delivered.has_bom) == (encoding, has_bom)
 
 
-def test_byte_that_cp1252_leaves_undefined_is_latin_1(read_bytes):
-    delivered, rows = read_bytes(b"a,b\n\x81\x92,2\n")
-    assert rows == [("\x81\u2019", "2", 2)]
-    assert delivered.remarks == ("not UTF-8 at byte 4: read as cp1252",)
+def test_the_characters_that_cp1252_makes_are_named(read_bytes):
+    delivered, rows = read_bytes(b"a,b\nRen\xe9\x92s,Ren\xe9\n")
+    assert rows == [("Ren\xe9\u2019s", "Ren\xe9", 2)]
+    assert delivered.remarks == (
+        "not UTF-8 at byte 7: read as cp1252, which makes \xe9 (2), \u2019 (1) of its bytes",
+    )
 
 
 def test_declared_encoding_decides_and_is_held_to(read_bytes):
@@ -117,7 +119,7 @@ def test_one_column_tells_an_empty_line_from_an_empty_cell(read_bytes):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a,b\n1,2\n3,4,5\n", r"x\.csv: row 3 has 3 cells where the header has 2 .*'3,4,5'"),
+        (b"a,b\n1,2\n3,4,5\n", r"x\.csv: row 3 has 3 cells where the header has 2"),
         (b"a,b\n1,2\n3\n", "row 3 has 1 cells where the header has 2"),
         (b"a,b,c\nx,y,2,\n", "row 2 has 4 cells where the header has 3"),
         (b'a,b\n"q,q",\nx,1,""\n', "row 3 has 3 cells"),
