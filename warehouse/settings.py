@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         ge=1,
         description="a compressed file above 64 MB expands to at most so many times its size",
     )
-    max_columns: int = Field(default=1500, ge=1, le=15000, description="columns of a delivered file")
+    max_columns: int = Field(default=10_000, ge=1, description="columns of a delivered file")
     lock_wait_seconds: float = Field(default=600, ge=0, description="wait for another run of the study")
 
     query_seconds: float = Field(

@@ -129,9 +129,10 @@ def _readable(source_file: str, what: str) -> Iterator[None]:
 class Stored(io.RawIOBase):
     """The bytes as delivered, counted, hashed and held to the limits as they are read."""
 
-    def __init__(self, stream: BinaryIO, allowance: Allowance) -> None:
+    def __init__(self, stream: BinaryIO, allowance: Allowance, said: int | None = None) -> None:
         self._stream = stream
         self._digest = hashlib.sha256()
+        self._said = said
         self.allowance = allowance
         self.size = 0
 
@@ -156,6 +157,8 @@ class Stored(io.RawIOBase):
         buffer = bytearray(CHUNK_BYTES)
         while self.readinto(buffer):
             pass
+        if self._said is not None and self._said != self.size:
+            raise zipfile.BadZipFile(f"it holds {self.size} bytes where the zip says {self._said}")
         return self._digest.hexdigest()
 
 
@@ -169,7 +172,8 @@ def open_stored(piece: Piece) -> Iterator[Stored]:
     with open_zip(piece.path, piece.source_file) as archive, _readable(piece.source_file, "damaged"):
         info = _member(archive, piece)
         with archive.open(info) as member:
-            yield Stored(cast("BinaryIO", member), Allowance(piece.source_file, info.compress_size))
+            allowance = Allowance(piece.source_file, info.compress_size)
+            yield Stored(cast("BinaryIO", member), allowance, info.file_size)
 
 
 def _member(archive: zipfile.ZipFile, piece: Piece) -> zipfile.ZipInfo:

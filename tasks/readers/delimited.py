@@ -38,6 +38,7 @@ from tasks.readers.delivery import (
     check_declared,
     check_names,
     check_samples,
+    check_text,
     check_width,
     new_name,
 )
@@ -162,7 +163,9 @@ def store_table(
     separator, remark = _separator(piece, text, source)
     remarks = [*text.remarks, *remark]
     header, first_row = _first_records(piece, text.path, separator)
-    (check_samples if may_omit_first_name else check_width)(len(header), piece)
+    (check_samples if may_omit_first_name else check_width)(len(header) - may_omit_first_name, piece)
+    for position, name in enumerate(header, start=1):
+        check_text(name, f"the name of column {position}", piece)
     omits_first_name = may_omit_first_name and len(first_row) == len(header) + 1
     if omits_first_name:
         header = ["", *header]

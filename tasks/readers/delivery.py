@@ -137,7 +137,7 @@ def check_names(columns: Sequence[str], piece: Piece) -> None:
 
 
 def check_width(columns: int, piece: Piece) -> None:
-    """Refuse more columns than a table of the lake can have: PostgreSQL's limit is 1600, SQLite's 2000."""
+    """Refuse more columns than a table of the lake is to have."""
     if columns > (allowed := load_settings().max_columns):
         raise SourceError(
             f"{piece.source_file}: {columns} columns, where TRIALHOUSE_MAX_COLUMNS allows {allowed}:"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from tasks.readers.delimited import LINE_BYTES, scan_text
-from tasks.readers.delivery import Delivered, Piece, check_declared, check_text, check_samples, store_rows
+from tasks.readers.delivery import Delivered, Piece, check_declared, check_samples, check_text, store_rows
 from tasks.readers.text import TextFile, as_utf8
 from warehouse.errors import SourceError
 from warehouse.quoting import literal

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.readers.delimited import store_table
-from tasks.readers.delivery import Delivered, Piece, check_declared, check_text, check_samples
+from tasks.readers.delivery import Delivered, Piece, check_declared, check_samples, check_text
 from warehouse.errors import SourceError
 from warehouse.quoting import literal
 

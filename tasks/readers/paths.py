@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
+from collections import deque
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
@@ -99,6 +100,10 @@ def _has_marks(pattern: str) -> bool:
     return any(mark in pattern for mark in "*?[")
 
 
+def _is_own_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 class _Walk:
     """A search for the files of a pattern that visits each folder once and ends."""
 
@@ -108,37 +113,39 @@ class _Walk:
         self.entries = 0
 
     def find(self, pattern: str) -> list[Path]:
-        """Return the matching names of files; `**` is any number of folders, not through links."""
+        """Return the matching names of files; `**` is any number of folders, not through links.
+
+        A folder that several links lead to is searched once, under its own name where that matches.
+        """
         found: set[Path] = set()
-        pending = [(self.root, PurePosixPath(pattern).parts)]
+        pending = deque([(self.root, PurePosixPath(pattern).parts)])
         visited = set(pending)
         while pending:
-            folder, (part, *rest) = pending.pop()
+            folder, (part, *rest) = pending.popleft()
+            below = tuple(rest)
             steps: list[tuple[Path, tuple[str, ...]]] = []
             if part == "**":
-                steps = [(folder, tuple(rest) or ("*",))]
-                steps += [
-                    (Path(entry.path), (part, *rest))
-                    for entry in self._scan(folder)
-                    if entry.is_dir(follow_symlinks=False)
-                ]
+                steps = [(folder, below or ("*",))]
+                steps += [(path, (part, *rest)) for path in self._scan(folder) if _is_own_folder(path)]
             else:
                 for path in self._matches(folder, part):
                     if not rest and not path.is_dir():
                         found.add(path)
                     elif rest and path.is_dir():
-                        _resolved(self.root, self.what, path)
-                        steps.append((path, tuple(rest)))
-            pending += [step for step in steps if step not in visited]
-            visited.update(steps)
+                        steps.append((path, below))
+            for path, parts in sorted(steps, key=lambda step: (step[0].is_symlink(), step)):
+                place = (_resolved(self.root, self.what, path), parts)
+                if place not in visited:
+                    visited.add(place)
+                    pending.append((path, parts))
         return sorted(found)
 
     def _matches(self, folder: Path, part: str) -> Iterable[Path]:
         if _has_marks(part):
-            return [Path(entry.path) for entry in self._scan(folder) if fnmatchcase(entry.name, part)]
+            return [path for path in self._scan(folder) if fnmatchcase(path.name, part)]
         return [folder / part] if os.path.lexists(folder / part) else []
 
-    def _scan(self, folder: Path) -> list[os.DirEntry[str]]:
+    def _scan(self, folder: Path) -> list[Path]:
         try:
             with os.scandir(folder) as entries:
                 listed = []
@@ -149,7 +156,7 @@ class _Walk:
                             f"{self.what}: more than {MAX_ENTRIES} names were looked at below the data root"
                             f" {self.root}: name a folder in the path"
                         )
-                    listed.append(entry)
+                    listed.append(Path(entry.path))
                 return listed
         except OSError as error:
             raise SourceError(

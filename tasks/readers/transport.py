@@ -114,7 +114,7 @@ class _Parser:
             variables = self._long_labels(variables)
         stated = self._header("observations", _OBSERVATIONS)[_COUNT].strip()
         cells = self._observations(sum(variable.length for variable in variables), stated)
-        return DataSet(label.strip(b" \0"), tuple(variables), cells)
+        return DataSet(label.rstrip(b" \0"), tuple(variables), cells)
 
     def _error(self, what: str) -> SourceError:
         return SourceError(f"{self.source_file}: {what}")
@@ -162,12 +162,12 @@ class _Parser:
                     f" lengths of those before it say {place}"
                 )
             if self.version == 8:  # noqa: PLR2004
-                name = _LONG_NAME.unpack(rest)[0].strip(b" \0") or name
+                name = _LONG_NAME.unpack(rest)[0].rstrip(b" \0") or name
             variables.append(
                 Variable(
-                    name.strip(b" \0"),
-                    label.strip(b" \0"),
-                    form.strip(b" \0").decode("latin-1"),
+                    name.rstrip(b" \0"),
+                    label.rstrip(b" \0"),
+                    form.rstrip(b" \0").decode("latin-1"),
                     is_number=kind == _NUMBER,
                     start=place,
                     length=size,
@@ -186,7 +186,7 @@ class _Parser:
             number, *lengths = sizes.unpack(self._take(sizes.size))
             if not 1 <= number <= len(variables) or min(lengths) < 0:
                 raise self._error(f"damaged: a label is said to be of variable {number} of {len(variables)}")
-            name, label, *formats = (self._take(length).strip(b" \0") for length in lengths)
+            name, label, *formats = (self._take(length).rstrip(b" \0") for length in lengths)
             known = variables[number - 1]
             variables[number - 1] = replace(
                 known,
