@@ -21,7 +21,7 @@ MAX_DIRECTORY_BYTES = 16 << 20
 MAX_NAME_CHARACTERS = 1_000
 # A matrix lands long, so its samples are no columns of a table; the query that turns it names each of them.
 MAX_SAMPLES = 10_000
-# The readers of transport files, JSON objects, series matrices and gene sets hold a file in memory.
+# The readers of transport files, counts of STAR, JSON objects and gene sets hold a file in memory.
 MAX_IN_MEMORY_BYTES = 2 << 30
 # A quoted cell that is never closed swallows the rest of the file; no real record is this long.
 MAX_RECORD_CHARACTERS = 1 << 27
