@@ -31,8 +31,8 @@ def make_study(study: str) -> Path:
     if not ID.fullmatch(name) or name in RESERVED or name.startswith("pg_"):
         raise StudyError(
             f"{study}: {name!r} cannot be the id of a study:"
-            " allowed: up to 40 lower-case letters, digits and _, a letter first, and no name that"
-            " the folder of all lakes or PostgreSQL uses itself"
+            " allowed: lower-case letters, digits and _, a letter first, 40 of them at most, and no name"
+            " that the folder of all lakes or PostgreSQL uses itself"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StudyError(f"{folder}: exists already: name a new or an empty folder")
