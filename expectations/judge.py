@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
@@ -16,7 +17,7 @@ from expectations.suite import Expectation, Suite, SuiteError, check_types, name
 from expectations.vocabulary import ALLOWED, patterns, plain, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     import numpy as np
     import pandas as pd
@@ -74,8 +75,13 @@ class Verdict:
         )
 
 
-def judge(frame: pl.DataFrame, suite: Suite, reference: Reference) -> Verdict:
-    """Judge the frame by every rule of the suite.
+def judge(
+    frame: pl.DataFrame,
+    suite: Suite,
+    reference: Reference,
+    hidden: Mapping[str, str] = MappingProxyType({}),
+) -> Verdict:
+    """Judge the frame by every rule of the suite; a hidden column's values are told as the text given for it.
 
     Rows are set aside first: the other rules see the rows that stay, because those are what is published.
     So an exact duplicate is set aside, while two differing rows with one key still stop the stage.
@@ -83,7 +89,7 @@ def judge(frame: pl.DataFrame, suite: Suite, reference: Reference) -> Verdict:
     """
     check_types(suite)
     judged: dict[int, Outcome] = {}
-    court = _Court(frame, suite, reference)
+    court = _Court(frame, suite, reference, hidden)
     for number, expectation in enumerate(suite.expectations):
         if expectation.severity == "set_aside":
             judged[number] = court.judge(expectation)
@@ -110,8 +116,11 @@ def judge(frame: pl.DataFrame, suite: Suite, reference: Reference) -> Verdict:
 class _Court:
     """The frame before the rules: converts a column to pandas once per form, and only those in use."""
 
-    def __init__(self, frame: pl.DataFrame, suite: Suite, reference: Reference) -> None:
+    def __init__(
+        self, frame: pl.DataFrame, suite: Suite, reference: Reference, hidden: Mapping[str, str]
+    ) -> None:
         self._frame = frame
+        self._hidden = hidden
         self._suite = suite
         self._reference = reference
         self._rows = pl.arange(frame.height, eager=True, dtype=pl.Int64)
@@ -290,7 +299,9 @@ class _Court:
         if raw.failing is None:
             failing = pl.DataFrame(schema=_FAILING)
             fallback = "met" if raw.is_met else "unmet"
-            observed = fallback if raw.observed is None else _text_of(raw.observed)
+            # Of a hidden column even the largest value, or the commonest, is somebody's.
+            is_hidden = any(column in self._hidden for column in named_columns(expectation.kwargs))
+            observed = fallback if raw.observed is None or is_hidden else _text_of(raw.observed)
             if expectation.type.startswith("expect_table_") or expectation.type == "expect_column_to_exist":
                 rows_checked = self._rows.len()
         else:
@@ -314,16 +325,22 @@ class _Court:
             is_later = ~rows.select(pl.struct(pl.all()).is_first_distinct()).to_series()
             rows, at = rows.filter(is_later), at.filter(is_later)
         if len(columns) == 1:
-            value = _as_text(rows.to_series())
+            value = self._told(rows.to_series())
         else:
             parts = [
-                pl.format("{}={}", pl.lit(column), _as_text(rows.get_column(column)).fill_null("null"))
+                pl.format("{}={}", pl.lit(column), self._told(rows.get_column(column)).fill_null("null"))
                 for column in columns
             ]
             value = rows.select(pl.concat_str(parts, separator=", ")).to_series()
         return pl.DataFrame({"position": at, "value": value}).select(
             "position", pl.lit(", ".join(columns)).alias("column"), pl.col("value").cast(pl.String)
         )
+
+    def _told(self, values: pl.Series) -> pl.Series:
+        """Write values as text; of those of a hidden column, only whether there is one."""
+        if (stand_in := self._hidden.get(values.name)) is None:
+            return _as_text(values)
+        return pl.select(pl.when(values.is_not_null()).then(pl.lit(stand_in))).to_series()
 
 
 def _to_pandas(values: pl.Series, rows: pl.Series, *, is_ordered: bool) -> pd.Series[Any]:

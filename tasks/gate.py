@@ -9,6 +9,7 @@ import polars as pl
 from expectations.suite import check_types, named_columns, referenced_table
 from warehouse.errors import StudyError
 from warehouse.lake import as_json
+from warehouse.masking import MASK, mask
 from warehouse.quoting import identifier, qualified
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def judge_table(stage: Stage, table: str, *, reference_tables: Collection[str]) 
     frame = stage.connection.sql(f"select rowid as _rowid, * from {qualified(table)} order by rowid").pl()
     rowid = frame.get_column("_rowid")
     frame = frame.drop("_rowid")
+    hidden = frozenset(stage.identifiers.columns(table, frame.columns))
 
     unmade = references(suite) - set(reference_tables)
     if strange := sorted(unmade - stage.suites.keys()):
@@ -66,10 +68,10 @@ def judge_table(stage: Stage, table: str, *, reference_tables: Collection[str]) 
 
     try:
         _check_suites(stage)
-        verdict = judge(frame, suite, reference)
+        verdict = judge(frame, suite, reference, dict.fromkeys(hidden, MASK))
     except ValueError as error:  # a suite that cannot be judged is an error, never a pass
-        raise StudyError(str(error)) from error
-    _record(stage, table, frame, verdict)
+        raise StudyError(mask(str(error))) from error
+    _record(stage, table, frame, verdict, hidden)
     if verdict.set_aside:
         gone = pl.DataFrame({"gone": rowid.gather(list(verdict.set_aside))})
         stage.connection.register("gone_rows", gone)
@@ -83,7 +85,7 @@ def judge_table(stage: Stage, table: str, *, reference_tables: Collection[str]) 
             for outcome in verdict.outcomes
             if outcome.expectation.severity == "critical" and not outcome.is_met
         ]
-        stage.stopped[table] = "; ".join(failed) + _first_failure(verdict, frame)
+        stage.stopped[table] = mask("; ".join(failed)) + _first_failure(stage, verdict, frame, hidden)
         return False
     return True
 
@@ -166,7 +168,7 @@ def record_outcome(
     ]
 
 
-def _record(stage: Stage, table: str, frame: pl.DataFrame, verdict: Verdict) -> None:
+def _record(stage: Stage, table: str, frame: pl.DataFrame, verdict: Verdict, hidden: Collection[str]) -> None:
     reasons: dict[int, list[str]] = {}
     for outcome in verdict.outcomes:
         expectation = outcome.expectation
@@ -180,7 +182,7 @@ def _record(stage: Stage, table: str, frame: pl.DataFrame, verdict: Verdict) -> 
             notes=expectation.notes,
             rows_in=frame.height,
             rows_set_aside=len(verdict.set_aside),
-            failures=_failures(frame, outcome),
+            failures=_failures(frame, outcome, hidden),
             is_met=outcome.is_met,
         )
         if expectation.severity == "set_aside":
@@ -195,7 +197,7 @@ def _record(stage: Stage, table: str, frame: pl.DataFrame, verdict: Verdict) -> 
                 "source_file": row.get("_source_file"),
                 "source_row": row.get("_source_row"),
                 "reason": "; ".join(reasons.get(position, [])),
-                "row": as_json({name: value for name, value in row.items() if name not in SOURCE}),
+                "row": _as_json({name: value for name, value in row.items() if name not in SOURCE}, hidden),
             }
         )
 
@@ -206,7 +208,7 @@ def _columns(outcome: Outcome) -> list[str]:
     return [*single, *kwargs.get("column_list", ())]
 
 
-def _failures(frame: pl.DataFrame, outcome: Outcome) -> list[dict[str, object]]:
+def _failures(frame: pl.DataFrame, outcome: Outcome, hidden: Collection[str]) -> list[dict[str, object]]:
     """Point each failing row to its source row, and to its key where that says too little or is missing."""
     failing = outcome.failing
     if failing.is_empty():
@@ -215,7 +217,7 @@ def _failures(frame: pl.DataFrame, outcome: Outcome) -> list[dict[str, object]]:
     has_source = all(name in frame.columns for name in SOURCE)
     source_file = rows[SOURCE[0]].to_list() if has_source else [None] * rows.height
     source_row = rows[SOURCE[1]].to_list() if has_source else [None] * rows.height
-    keys: list[str | None] = list(_keys(rows))
+    keys: list[str | None] = list(_keys(rows, hidden))
     if has_source:
         # One delivered row may be many rows here, as a line of a matrix is: the key says which of them.
         shares = frame.select(SOURCE).is_duplicated()[failing["position"].to_list()]
@@ -228,19 +230,28 @@ def _failures(frame: pl.DataFrame, outcome: Outcome) -> list[dict[str, object]]:
     ]
 
 
-def _keys(rows: pl.DataFrame) -> list[str]:
+def _keys(rows: pl.DataFrame, hidden: Collection[str]) -> list[str]:
     identifying = [
         name
         for name, kind in rows.schema.items()
         if kind in (pl.String, pl.Int64, pl.Int32, pl.Date) and name not in SOURCE
     ]
-    return [as_json(row) for row in rows.select(identifying[:KEY_COLUMNS]).iter_rows(named=True)]
+    return [_as_json(row, hidden) for row in rows.select(identifying[:KEY_COLUMNS]).iter_rows(named=True)]
 
 
-def _first_failure(verdict: Verdict, frame: pl.DataFrame) -> str:
+def _as_json(row: Mapping[str, object], hidden: Collection[str]) -> str:
+    """Write a row with a mask in the place of what identifies; where nothing stands, nothing is masked."""
+    return as_json(
+        {name: MASK if name in hidden and value is not None else value for name, value in row.items()}
+    )
+
+
+def _first_failure(stage: Stage, verdict: Verdict, frame: pl.DataFrame, hidden: Collection[str]) -> str:
     for outcome in verdict.outcomes:
         if outcome.expectation.severity == "critical" and not outcome.is_met:
-            for failure in _failures(frame, outcome)[:1]:
+            for failure in stage.identifiers.mask_rows(
+                "check_failure", _failures(frame, outcome, hidden)[:1]
+            ):
                 place = (
                     f"{failure['source_file']} row {failure['source_row']}"
                     if failure["source_file"]

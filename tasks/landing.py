@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks.identifiers import withhold
 from tasks.modelling import PROVENANCE, count, current_files
 from tasks.readers import PREFIX, check_sha256, find_pieces, not_declared, pin_archive, read, sha256_of
 from tasks.stage import now
@@ -119,6 +120,7 @@ def land_source(stage: Stage, delivery: Delivery) -> bool:
         if delivery.withdrawn:
             stage.will_write(f"raw.{delivery.source}", _nothing_to_append)
         return bool(delivery.withdrawn)
+    landed = [(withhold(stage, delivery.source, each), piece, sha256) for each, piece, sha256 in landed]
     loaded_at = now()
     for delivered in landed:
         for remark in delivered.remarks:

@@ -9,10 +9,13 @@ import duckdb
 import polars as pl
 
 from tasks.gate import judge_table, record_outcome, references
+from tasks.identifiers import follow_identifying, hidden_corrections, note_carried, note_identifying
 from warehouse.corrections import Correction, apply, load_corrections
 from warehouse.errors import LakeError, ModelError
+from warehouse.identifying import handling_of
 from warehouse.lake import LAKE, tables
 from warehouse.lineage import fingerprint
+from warehouse.masking import MASK, mask
 from warehouse.query_limit import OverTimeError, limit_time
 from warehouse.quoting import identifier, qualified
 
@@ -42,10 +45,13 @@ TYPES: Mapping[str, str] = {
 def source_fingerprint(study: Study, name: str, files: Mapping[str, str], suite: Suite | None) -> str:
     """Hash what staging will see of a source: its current files as read, corrected, checked."""
     source = study.sources[name]
+    decisive = {"format", "encoding", "separator", "columns"} | (
+        {"identifying"} if source.identifying else set()
+    )
     return fingerprint(
         "source",
         {
-            "source": source.model_dump(include={"format", "encoding", "separator", "columns"}),
+            "source": source.model_dump(include=decisive),
             "corrections": [correction.model_dump() for correction in corrections_of(study, name)],
             "suite": _suite(suite),
         },
@@ -99,10 +105,13 @@ def provide_source(stage: Stage, name: str) -> None:
         # A copy, for values will change or rows leave; a source that stays as it is is only looked at.
         stage.connection.execute(f"create or replace table {qualified(table)} as {select}")
         audit = apply(stage.connection, table, corrections)
-        stage.ledgers["correction"] += [{"run_id": stage.run.run_id, **row} for row in audit]
+        stage.ledgers["correction"] += [
+            {"run_id": stage.run.run_id, **row} for row in hidden_corrections(stage, table, audit)
+        ]
     else:
         stage.connection.execute(f"create or replace view {qualified(table)} as {select}")
     stage.provided.add(table)
+    note_identifying(stage, name)
     _check_types(stage, table)
     judge_table(stage, table, reference_tables=())
     own = stage.content[table]
@@ -138,6 +147,7 @@ def build_model(stage: Stage, model: Model) -> bool:
         return False
     own = model_fingerprint(model, suite, stage.content)
     if stage.is_current(table, own):
+        follow_identifying(stage, model)
         stage.content[table] = stage.last_made[table].content
         return False
     inputs = inputs_of(model.reads, suite, stage.content)
@@ -149,10 +159,11 @@ def build_model(stage: Stage, model: Model) -> bool:
         with limit_time(stage.connection, stage.lake.settings.query_seconds):
             stage.connection.execute(f"create or replace table {qualified(table)} as {model.select}")
     except (duckdb.Error, OverTimeError) as error:
-        raise ModelError(f"{model.place} of {_owner(stage, model)}: {_first_lines(error)}") from error
+        raise ModelError(f"{model.place} of {_owner(stage, model)}: {mask(_first_lines(error))}") from error
     for name in sorted(model.optional.keys() - inputs.keys()):
         stage.connection.execute(f"drop table {qualified(name)}")
     stage.provided.add(table)
+    note_carried(stage, model)
     judge_table(stage, table, reference_tables=inputs)
     rows = stage.made(table, own, inputs)
     stage.will_replace(table, model.comment, _column_comments(stage, model))
@@ -209,7 +220,13 @@ def _current_rows(stage: Stage, name: str, files: Mapping[str, tuple[str, object
 def _check_types(stage: Stage, table: str) -> None:
     """Record every value that does not convert to the type that study.toml declares for its column."""
     declared = stage.study.sources[table.removeprefix("raw.")].columns
-    checks = {column: TYPES[kind] for column, kind in declared.items() if kind in TYPES}
+    handling = handling_of(stage.study.sources[table.removeprefix("raw.")], declared)
+    checks = {
+        column: TYPES[kind]
+        for column, kind in declared.items()
+        # What was kept out of raw, or is a pseudonym there, has no type to check.
+        if kind in TYPES and handling.get(column, "keep") == "keep"
+    }
     if not checks:
         return
     (rows,) = stage.connection.execute(f"select count(*) from {qualified(table)}").fetchone() or (0,)
@@ -219,6 +236,8 @@ def _check_types(stage: Stage, table: str) -> None:
             f"select {identifier(column)}, _source_file, _source_row from {qualified(table)}"
             f" where {value} <> '' and not coalesce({condition.format(value, value)}, false)"
         ).fetchall()
+        if column in handling:
+            failing = [(MASK, *place) for _, *place in failing]
         examples = ", ".join(sorted({repr(text) for text, *_ in failing})[:3])
         record_outcome(
             stage,

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from expectations.suite import combine, find_suites
 from warehouse.errors import ExpectationFailed, LakeError, StudyError
+from warehouse.identifying import Identifiers
 from warehouse.lake import LAKE, STORE, as_json, open_lake, tables
 from warehouse.lineage import code_version, content_of, digest, last_made
+from warehouse.masking import mask_secrets, masking
 from warehouse.meta import LEDGERS, study_tables
 from warehouse.publish import SCHEMAS, Note, append, publish, replace
 from warehouse.quoting import qualified
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from expectations.suite import Suite
     from warehouse.lake import Store, Writer
+    from warehouse.pseudonyms import Pseudonyms
     from warehouse.study import Study
 
 log = logging.getLogger("trialhouse")
@@ -85,6 +88,8 @@ class Stage:
         self.started_at = now()
         self.input_version = writer.version
         self.in_lake = tables(connection)
+        self.identifiers = Identifiers(study, connection)
+        self.pseudonyms: Pseudonyms | None = None
         self.last_made = {
             table: made
             for table, made in last_made(connection).items()
@@ -261,13 +266,14 @@ class Stage:
                     "author": self.lake.settings.author,
                     "flow_run": self.run.flow_run,
                     "code_version": code_version(),
-                    "parameters": as_json(self.run.parameters),
+                    "parameters": mask_secrets(as_json(self.run.parameters)),
                     "input_version": self.input_version,
                     "message": message,
                 }
             ],
         )
         for name, rows in self.ledgers.items():
+            rows = self.identifiers.mask_rows(name, rows)  # noqa: PLW2901 - the same rows, to be seen
             if "version" in LEDGERS[name].columns:
                 rows = [{**row, "version": version} for row in rows]  # noqa: PLW2901 - the same rows, placed
             append(store, name, rows)
@@ -283,7 +289,10 @@ class Stage:
                 "flow_run": self.run.flow_run,
                 "input_version": self.input_version,
                 "code_version": code_version(),
-                "parameters": dict(self.run.parameters),
+                "parameters": {
+                    name: mask_secrets(value) if isinstance(value, str) else value
+                    for name, value in self.run.parameters.items()
+                },
                 "tables": self._changed if status == "published" else [],
             },
         )
@@ -296,7 +305,9 @@ def open_stage(name: str, study: Study, run: Run) -> Iterator[Stage]:
     # Only the readers of ingest open delivered files; the SQL of a study must not.
     with lake.write(reads_files=name == "ingest") as writer:
         refuse_damage(lake, writer.version, READ_BY[name])
-        yield Stage(name, study, writer, run)
+        stage = Stage(name, study, writer, run)
+        with masking(stage.identifiers.mask):
+            yield stage
 
 
 def new_run_id() -> str:

@@ -18,6 +18,7 @@ import duckdb
 
 from warehouse.connection import connect_scanner
 from warehouse.errors import LakeError
+from warehouse.masking import mask_error
 from warehouse.quoting import identifier, literal
 
 if TYPE_CHECKING:
@@ -174,13 +175,14 @@ def open_catalog(lake: Lake, *, is_writable: bool = False, file: Path | None = N
                 connection.execute("set sqlite_all_varchar = true")
                 target, options = str(file or lake.catalog_file), "type sqlite"
             else:
-                target = lake.settings.catalog.removeprefix("postgres:")
+                target = lake.settings.postgres
                 options = f"type postgres, schema {literal(lake.study_id)}"
             options += "" if is_writable else ", read_only"
             connection.execute(f"attach {literal(target)} as catalog ({options})")
             yield Catalog(connection, "main" if lake.is_sqlite else lake.study_id, lake.is_sqlite)
     except duckdb.Error as error:
+        # DuckDB repeats the connection string.
+        why = " ".join(str(mask_error(error)).split())
         raise LakeError(
-            f"the catalog of {lake.study_id} cannot be read: {' '.join(str(error).split())}:"
-            f" see `trialhouse verify {lake.study_id}`"
+            f"the catalog of {lake.study_id} cannot be read: {why}: see `trialhouse verify {lake.study_id}`"
         ) from error

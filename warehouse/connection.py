@@ -82,7 +82,7 @@ def connect_scanner(settings: Settings) -> duckdb.DuckDBPyConnection:
 
 
 def _scanner(settings: Settings) -> str:
-    return "sqlite_scanner" if settings.catalog == "sqlite" else "postgres_scanner"
+    return "sqlite_scanner" if settings.is_sqlite else "postgres_scanner"
 
 
 def _load(connection: duckdb.DuckDBPyConnection, *extensions: str) -> None:

@@ -13,9 +13,10 @@ import duckdb
 from warehouse.connection import confine, connect, sweep_spilled
 from warehouse.errors import LakeError, LakeFormatError
 from warehouse.locking import hold_lock
+from warehouse.masking import masked_errors
 from warehouse.meta import FORMAT
 from warehouse.quoting import identifier, literal, qualified
-from warehouse.settings import Settings, load_settings
+from warehouse.settings import Settings, keep_files_private, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ class Lake:
 
     @property
     def is_sqlite(self) -> bool:
-        return self.settings.catalog == "sqlite"
+        return self.settings.is_sqlite
 
     @property
     def catalog_file(self) -> Path:
@@ -73,10 +74,12 @@ class Lake:
             refuse_damage(self, version)
         connection = connect(self.settings, spill=self.scratch)
         try:
-            self.attach(connection, LAKE, version=version)
-            self._refuse_other_format(read_format(connection), may_be_older=True)
-            confine(connection, (self.folder, self.data_folder))
-            yield connection
+            # DuckDB repeats the connection string, at the opening and whenever the connection is lost.
+            with masked_errors():
+                self.attach(connection, LAKE, version=version)
+                self._refuse_other_format(read_format(connection), may_be_older=True)
+                confine(connection, (self.folder, self.data_folder))
+                yield connection
         finally:
             connection.close()
 
@@ -88,8 +91,9 @@ class Lake:
         reader's, for the SQL of a study runs on it.
         """
         self.scratch.mkdir(parents=True, exist_ok=True)
-        with hold_lock(self), contextlib.ExitStack() as opened:
+        with masked_errors(), hold_lock(self), contextlib.ExitStack() as opened:
             version = self._prepare()
+            self._keep_private()
             connection = connect(self.settings, spill=self.scratch)
             opened.callback(connection.close)
             self.attach(connection, LAKE, version=version)
@@ -115,6 +119,12 @@ class Lake:
             sweep_spilled(self.scratch)
             return version
 
+    def _keep_private(self) -> None:
+        """Close to others what an earlier version, or another program, left open to them."""
+        for folder in (self.folder, self.data_folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            keep_files_private(folder, self.settings.umask)
+
     @contextlib.contextmanager
     def open_store(
         self, source: duckdb.DuckDBPyConnection | None = None, *, may_migrate: bool = False
@@ -125,8 +135,9 @@ class Lake:
         """
         connection = connect(self.settings, spill=self.scratch)
         try:
-            self.attach(connection, STORE, is_writable=True, may_migrate=may_migrate)
-            yield Store(connection, source)
+            with masked_errors():
+                self.attach(connection, STORE, is_writable=True, may_migrate=may_migrate)
+                yield Store(connection, source)
         finally:
             connection.close()
 
@@ -146,7 +157,7 @@ class Lake:
             # Readers never wait for the writer in WAL mode; in the default mode some reads fail.
             options += ["meta_journal_mode 'WAL'"] if is_writable else []
         else:
-            target = f"ducklake:{self.settings.catalog}"
+            target = f"ducklake:postgres:{self.settings.postgres}"
             options.append(f"metadata_schema {literal(self.study_id)}")
         if not is_writable:
             options.append("read_only")

@@ -83,9 +83,7 @@ def _hold_in_catalog(lake: Lake) -> Iterator[None]:
     connection = connect_scanner(lake.settings)
     try:
         try:
-            connection.execute(
-                f"attach {literal(lake.settings.catalog.removeprefix('postgres:'))} as locks (type postgres)"
-            )
+            connection.execute(f"attach {literal(lake.settings.postgres)} as locks (type postgres)")
             connection.execute("begin")
             name = literal(_describe_self(lake)[:63])
             _ask(connection, f"select set_config('application_name', {name}, true)")

@@ -30,6 +30,7 @@ Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 RESERVED = frozenset({"prefect", "server", "simulated", "public", "information_schema"})
 Format = Literal["csv", "xpt", "dataset_json", "matrix", "star", "geo_series_matrix", "gmt"]
 ColumnType = Literal["text", "integer", "number", "date", "datetime"]
+Handling = Literal["keep", "drop", "pseudonymise", "no"]
 
 
 class _Record(BaseModel):
@@ -224,6 +225,8 @@ class Source(_Record):
 
     `member` is a glob inside a zip. `columns` are those that must be present, with the type their
     text must convert to; a value that does not convert is recorded with file, row and column.
+    `identifying` are columns that identify a person, and what becomes of their values: kept in raw alone,
+    dropped, or pseudonymised; "no" denies what the name of a column suggests.
     """
 
     path: str = Field(min_length=1)
@@ -233,6 +236,7 @@ class Source(_Record):
     encoding: str | None = None
     separator: Literal[",", ";", "\t", "|"] | None = None
     columns: dict[str, ColumnType] = {}
+    identifying: dict[str, Handling] = {}
     description: str | None = None
 
     @field_validator("path")

@@ -11,6 +11,8 @@ import pytest
 from expectations.suite import Suite
 from tasks.gate import judge_table
 from warehouse.errors import StudyError
+from warehouse.identifying import Identifiers
+from warehouse.study import load_study
 
 NOT_NULL = {
     "type": "expect_column_values_to_not_be_null",
@@ -44,6 +46,7 @@ def stage():
         ledgers=defaultdict(list),
         stopped={},
         content={},
+        identifiers=Identifiers(load_study("nl_ruxolitinib"), connection),
     )
     connection.close()
 
