@@ -94,6 +94,7 @@ class Lake:
         with masked_errors(), hold_lock(self), contextlib.ExitStack() as opened:
             version = self._prepare()
             self._keep_private()
+            opened.callback(self._keep_private)  # SQLite makes its files readable by all
             connection = connect(self.settings, spill=self.scratch)
             opened.callback(connection.close)
             self.attach(connection, LAKE, version=version)

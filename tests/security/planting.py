@@ -109,7 +109,7 @@ def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
         name = str(file.relative_to(folder))
         if "/raw/" in f"/{name}":
             continue
-        if not file.name.startswith("catalog.sqlite"):  # there raw is told from the rest by its tables
+        if not file.name.startswith("catalog."):  # there raw is told from the rest by its tables
             content = file.read_bytes()
             yield name, content
             # Prefect keeps errors as pickles in base64, with line breaks in between.
