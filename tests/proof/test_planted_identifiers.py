@@ -1,7 +1,7 @@
 """Fifty identifiers and a password, searched for in every file, database and log after runs that fail.
 
 The command runs as a user runs it, with Prefect's server and database, on a lake with either catalog. Runs
-fail by a ragged file (with a lake and without), a critical rule, an error of SQL, and a database that refuses.
+fail by a ragged file (with a lake and without), a critical rule, an error of SQL, a database that refuses.
 Then everything under TRIALHOUSE_HOME and TRIALHOUSE_STORAGE, all tables of PostgreSQL, and all that was
 printed is searched, packed content unpacked, in plain and in the encodings that programs use.
 """
@@ -91,6 +91,6 @@ def test_fifty_identifiers_and_a_password_are_found_nowhere(
     assert logs > 0
     assert {name.partition("/")[0] for name, _ in contents(home)} >= {"planted", "prefect"}
     assert leaks(home, "\n".join(said), needles, tables) == {}
-    assert leaks(storage, "\n".join(said), needles, tables) == {}
+    assert leaks(storage, "", needles) == {}
     written = [path for place in (home, storage) for path in (place, *place.rglob("*"))]
     assert [str(path) for path in written if path.stat().st_mode & 0o077] == []

@@ -188,5 +188,4 @@ def leaks(
     """Return what was found, and where: in a folder, in what was said, and in more places."""
     needles = needles or NEEDLES
     places = [*contents(folder), ("said", said.encode()), *more]
-    assert len(places) > 3
     return {name: found for name, content in places if (found := found_in(content, needles))}
