@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 import polars as pl
 
-from warehouse.lake import connect
+from warehouse.connection import connect_scanner
 from warehouse.quoting import literal
-from warehouse.settings import load_settings
+from warehouse.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -149,7 +149,7 @@ def tables_of(name: str, ask: Callable[[str], list[tuple[Any, ...]]]) -> Iterato
 
 def tables_of_postgres(address: str) -> Iterator[tuple[str, bytes]]:
     """Return each table of a PostgreSQL database as bytes, without what a DuckLake catalog holds of raw."""
-    with contextlib.closing(connect(load_settings())) as connection:
+    with contextlib.closing(connect_scanner(Settings(catalog=f"postgres:{address}"))) as connection:
         connection.execute(f"attach {literal(address)} as server (type postgres, read_only)")
         tables = connection.execute(
             "select schema_name, table_name from duckdb_tables() where database_name = 'server'"

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -42,6 +43,7 @@ from warehouse import models
 from warehouse.errors import ExpectationFailed, LakeError, ModelError, SourceError
 from warehouse.lake import LAKE, open_lake
 from warehouse.masking import MASK
+from warehouse.pseudonyms import open_pseudonyms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,9 +86,13 @@ def said() -> Iterator[Said]:
 
 
 @pytest.fixture
-def study(tmp_path: Path, home: Path) -> Path:
+def study(tmp_path: Path, home: Path) -> Iterator[Path]:
+    """Return a copy of the planted study, to be run as the command runs it: what is written is private."""
     assert home
-    return shutil.copytree(PLANTED_STUDY, tmp_path / "planted")
+    before = os.umask(0o022)
+    flows.keep_private()
+    yield shutil.copytree(PLANTED_STUDY, tmp_path / "planted")
+    os.umask(before)
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +190,7 @@ def test_fifty_identifiers_are_nowhere_but_in_raw(
     assert "S07" in failing.filter(pl.col("column_name") == "SUBJID")["value"].to_list()
 
     assert len(list(contents(home))) > 30
+    assert {name: oct(mode) for name, mode in modes(home).items() if mode not in (0o700, 0o600)} == {}
     assert leaks(home, said.all()) == {}
 
 
@@ -212,6 +219,14 @@ def test_a_guess_that_is_neither_confirmed_nor_denied_is_recorded(study: Path, t
     values = read("planted", failing_rows).filter(pl.col("column_name") == "PatientName")["value"]
     # The fourth was set aside before.
     assert set(values) == {person[0] for person in (*PEOPLE[:3], *PEOPLE[4:])}
+
+    # What landed before it was to be dropped is told.
+    without_rules(study)
+    decided = decided.replace('LABEL = "no"', 'LABEL = "drop"')
+    (study / "study.toml").write_text(text.replace('LABEL = "keep"', decided), encoding="utf-8")
+    build(study)
+    told = read("planted", all_checks).filter(pl.col("observed") == "raw holds values of earlier deliveries")
+    assert told["column_name"].to_list() == ["LABEL"]
 
 
 def test_what_is_dropped_or_pseudonymised_is_not_in_raw_either(
@@ -274,14 +289,13 @@ def test_what_is_dropped_or_pseudonymised_is_not_in_raw_either(
 
 @pytest.mark.parametrize("place", ["", "planted/key", "prefect/key", "study"])
 def test_a_key_beside_its_pseudonyms_is_refused(
-    study: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Said, place: str
+    study: Path, home: Path, monkeypatch: pytest.MonkeyPatch, said: Said, place: str
 ) -> None:
     if place:
         file = study / "key" if place == "study" else home / place
         monkeypatch.setenv("TRIALHOUSE_PSEUDONYM_KEY_FILE", str(file))
-    text = (study / "study.toml").read_text(encoding="utf-8")
-    (study / "study.toml").write_text(text.replace('"keep"', '"pseudonymise"'), encoding="utf-8")
-    message = attempt(lambda: ingest(study, deliver(tmp_path / "data")), said, LakeError)
+    lake = open_lake("planted")
+    message = attempt(lambda: open_pseudonyms(lake, study, duckdb.connect()), said, LakeError)
     assert ("protects nobody" if place else "TRIALHOUSE_PSEUDONYM_KEY_FILE is not set") in message
     assert not list(home.rglob("key"))
 
@@ -295,16 +309,6 @@ def test_a_declared_column_that_is_missing_stops_the_landing(study: Path, tmp_pa
     assert "people.csv: identifying column 'LABEL' is missing" in message
 
 
-def test_values_that_landed_before_they_were_to_be_dropped_are_told(study: Path, tmp_path: Path) -> None:
-    without_rules(study)
-    ingest(study, deliver(tmp_path / "data"))
-    text = (study / "study.toml").read_text(encoding="utf-8")
-    (study / "study.toml").write_text(text.replace('"keep"', '"drop"'), encoding="utf-8")
-    build(study)
-    told = read("planted", all_checks).filter(pl.col("observed") == "raw holds values of earlier deliveries")
-    assert told["column_name"].to_list() == ["LABEL"]
-
-
 def modes(folder: Path) -> dict[str, int]:
     return {
         str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode)
@@ -312,30 +316,24 @@ def modes(folder: Path) -> dict[str, int]:
     }
 
 
-@pytest.mark.parametrize("group", ["", "true"])
-def test_files_are_private_also_those_of_an_older_lake(
-    study: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str
+def test_an_older_lake_is_closed_and_a_group_is_let_in(
+    study: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = tmp_path / "storage"
     monkeypatch.setenv("TRIALHOUSE_STORAGE", str(storage))
-    monkeypatch.setenv("TRIALHOUSE_GROUP_ACCESS", group or "false")
-    before = os.umask(0o022)
-    try:
-        flows.keep_private()
-        ingest(study, deliver(tmp_path / "data"))
-        for place in (home / "planted", storage / "planted"):
-            for path in (place, *place.rglob("*")):
-                path.chmod(0o777 if path.is_dir() else 0o644)
-        outside = tmp_path / "outside"
-        outside.write_text("not ours to change", encoding="utf-8")
-        outside.chmod(0o644)
-        (home / "planted" / "link").symlink_to(outside)
-        ingest(study, deliver(tmp_path / "data", status="later"))
-        write_report(prepare(study), None, None)
-        (home / "planted" / "link").unlink()
-    finally:
-        os.umask(before)
-    allowed = (0o770, 0o660) if group else (0o700, 0o600)
+    monkeypatch.setenv("TRIALHOUSE_GROUP_ACCESS", "true")
+    flows.keep_private()
+    ingest(study, deliver(tmp_path / "data"))
+    for place in (home / "planted", storage / "planted"):
+        for path in (place, *place.rglob("*")):
+            path.chmod(0o777 if path.is_dir() else 0o644)
+    outside = tmp_path / "outside"
+    outside.write_text("not ours to change", encoding="utf-8")
+    outside.chmod(0o644)
+    (home / "planted" / "link").symlink_to(outside)
+    ingest(study, deliver(tmp_path / "data", status="later"))
+    (home / "planted" / "link").unlink()
+    allowed = (0o770, 0o660)
     found = {**modes(home), **{f"storage/{name}": mode for name, mode in modes(storage).items()}}
     assert len(found) > 10
     assert {name: oct(mode) for name, mode in found.items() if mode not in allowed} == {}
