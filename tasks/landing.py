@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tasks.identifiers import withhold
@@ -12,13 +13,13 @@ from tasks.modelling import PROVENANCE, count, current_files
 from tasks.readers import PREFIX, check_sha256, find_pieces, not_declared, pin_archive, read, sha256_of
 from tasks.stage import now
 from warehouse.errors import SourceError, joined
-from warehouse.lake import STORE, as_json
+from warehouse.lake import LAKE, STORE, as_json
+from warehouse.lineage import content_of_load
 from warehouse.publish import describe
 from warehouse.quoting import identifier, literal, qualified
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
     from pathlib import Path
 
     import duckdb
@@ -120,8 +121,8 @@ def land_source(stage: Stage, delivery: Delivery) -> bool:
         if delivery.withdrawn:
             stage.will_write(f"raw.{delivery.source}", _nothing_to_append)
         return bool(delivery.withdrawn)
-    landed = [(withhold(stage, delivery.source, each), piece, sha256) for each, piece, sha256 in landed]
-    loaded_at = now()
+    landed = [withhold(stage, delivery.source, delivered) for delivered in landed]
+    loaded_at = _next_moment(stage)
     for delivered in landed:
         for remark in delivered.remarks:
             log.info("%s: %s: %s", delivery.source, delivered.source_file, remark)
@@ -130,6 +131,19 @@ def land_source(stage: Stage, delivery: Delivery) -> bool:
         lambda store: _land(stage, store.connection, delivery.source, landed, loaded_at),
     )
     return True
+
+
+def _next_moment(stage: Stage) -> datetime:
+    """Return now, or the first moment after the last landing of a clock that went ahead.
+
+    The time of its landing tells the rows of one delivery from those of another, so no two may share it.
+    """
+    if "meta.source_file" not in stage.in_lake:
+        return now()
+    (last,) = stage.connection.execute(f"select max(loaded_at) from {LAKE}.meta.source_file").fetchone() or (
+        None,
+    )
+    return now() if last is None else max(now(), last + timedelta(microseconds=1))
 
 
 def _read_new(stage: Stage, delivery: Delivery) -> list[Delivered]:
@@ -196,6 +210,7 @@ def _land(
                 "has_bom": delivered.has_bom,
                 "remarks": "; ".join(delivered.remarks) or None,
                 "loaded_at": loaded_at,
+                "content": content_of_load(connection, delivered.relation, delivered.columns),
             }
         )
     log.info("raw.%s: %s from %s", source, count(sum(rows.values()), "row"), count(len(landed), "file"))
