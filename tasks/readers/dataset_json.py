@@ -215,7 +215,7 @@ def _parse(piece: Piece, text: bytes, line: int) -> Any:
         place = line + text.count(b"\n", 0, error.start)
         raise SourceError(
             f"{piece.source_file}: line {place} holds 0x{text[error.start]:02x}, which is not utf-8"
-        ) from error
+        ) from None
     except json.JSONDecodeError as error:
         # `true` or `null` may have lost its end, too.
         is_at_end = error.pos >= len(error.doc.rstrip()) - len("fals")
@@ -226,9 +226,9 @@ def _parse(piece: Piece, text: bytes, line: int) -> Any:
         )
         raise SourceError(
             f"{piece.source_file}: line {line + error.lineno - 1} is not JSON, {what}"
-        ) from error
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise SourceError(f"{piece.source_file}: line {line} cannot be read as JSON: {error}") from error
+        raise SourceError(f"{piece.source_file}: line {line} cannot be read as JSON: {error}") from None
 
 
 def _checked(piece: Piece, attributes: Any) -> Mapping[str, Any]:

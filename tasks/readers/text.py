@@ -58,7 +58,7 @@ def as_utf8(piece: Piece, declared: str | None) -> TextFile:
             _decode(piece, path, "utf-8", target=None)
         except UnicodeDecodeError as error:
             if declared is not None or has_bom:
-                raise _undecodable(piece, path, encoding, error) from error
+                raise _undecodable(piece, path, encoding, error) from None
             encoding = WINDOWS
             remarks = (_windows_or_refused(piece, path, error),)
     if encoding in ("utf-8", "utf-8-sig"):
@@ -67,7 +67,7 @@ def as_utf8(piece: Piece, declared: str | None) -> TextFile:
     try:
         _decode(piece, path, encoding, target=recoded)
     except UnicodeError as error:
-        raise _undecodable(piece, path, encoding, error) from error
+        raise _undecodable(piece, path, encoding, error) from None
     return TextFile(recoded, scratch, encoding, has_bom, remarks)
 
 

@@ -96,12 +96,12 @@ class _Texts:
         for place, value in enumerate(self.distinct):
             try:
                 text = value.decode(encoding)
-            except UnicodeError as error:
+            except UnicodeError:
                 raise SourceError(
                     f"{piece.source_file}: variable {name}, observation {self.first_row(place)}: is not"
                     f" {encoding};"
                     " declare the encoding of the file as `encoding`"
-                ) from error
+                ) from None
             if "\0" in text:
                 raise SourceError(
                     f"{piece.source_file}: variable {name}, observation {self.first_row(place)}: holds a NUL"
