@@ -15,7 +15,7 @@ from tasks.stage import now
 from warehouse.errors import SourceError, joined
 from warehouse.lake import LAKE, STORE, as_json
 from warehouse.lineage import content_of_load
-from warehouse.publish import describe
+from warehouse.publish import describe, keep_out_of_catalog
 from warehouse.quoting import identifier, literal, qualified
 
 if TYPE_CHECKING:
@@ -30,12 +30,6 @@ if TYPE_CHECKING:
     from warehouse.study import Study
 
 log = logging.getLogger("trialhouse")
-
-MOST_COLUMNS_IN_CATALOG = 1_500
-LONGEST_NAME_IN_CATALOG = 63
-RESERVED_IN_CATALOG = frozenset(
-    {"row_id", "begin_snapshot", "end_snapshot", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "oid"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +217,7 @@ def _fit_table(
     table = qualified(f"{STORE}.raw.{source}")
     columns = list(dict.fromkeys(column for delivered in landed for column in delivered.columns))
     labels = {column: text for delivered in landed for column, text in delivered.labels.items() if text}
-    if _only_fit_for_files(columns):
-        connection.execute(f"call {STORE}.set_option('data_inlining_row_limit', '0')")
+    keep_out_of_catalog(connection, columns)
     if f"raw.{source}" in stage.in_lake:
         present = [name for name, *_ in connection.execute(f"describe {table}").fetchall()]
         known = {name.lower() for name in present}
@@ -248,17 +241,6 @@ def _fit_table(
         f"{simulated}{about or source}. As delivered, every value as text. grain: one row per delivered row"
     )
     describe(connection, table, text, labels | dict(zip(PROVENANCE, _PROVENANCE_COMMENTS, strict=True)))
-
-
-def _only_fit_for_files(columns: Sequence[str]) -> bool:
-    """Tell whether the catalog could not hold a few rows of such columns in a table of its own.
-
-    DuckLake, SQLite and PostgreSQL keep some names for themselves there, cut long ones, allow fewer columns.
-    """
-    return len(columns) > MOST_COLUMNS_IN_CATALOG or any(
-        column.lower() in RESERVED_IN_CATALOG or len(column.encode()) > LONGEST_NAME_IN_CATALOG
-        for column in columns
-    )
 
 
 _PROVENANCE_COMMENTS = (

@@ -19,12 +19,17 @@ from warehouse.seal import seal_version
 from warehouse.storage import mark_writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from warehouse.catalog import Catalog
 
 SCHEMAS = ("meta", "raw", "staging", "sdtm", "omics", "adam", "results", "reports")
 ATTEMPTS = 6
+MOST_COLUMNS_IN_CATALOG = 1_500
+LONGEST_NAME_IN_CATALOG = 63
+RESERVED_IN_CATALOG = frozenset(
+    {"row_id", "begin_snapshot", "end_snapshot", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "oid"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +189,8 @@ def replace(
     """Replace a table of the lake by the workbench's table of that name, with its comments."""
     connection = store.connection
     target = qualified(f"{STORE}.{table}")
+    made = (store.source or connection).execute(f"describe {qualified(f'memory.{table}')}").fetchall()
+    keep_out_of_catalog(connection, [name for name, *_ in made])
     with store.bring(table) as relation:
         connection.execute(f"create or replace table {target} as from {relation}")
     _refuse_loss(store, table, target)
@@ -208,6 +215,23 @@ def _refuse_loss(store: Store, table: str, target: str) -> None:
     )
     if made != written:
         raise LakeError(f"{table}: {written} rows were written of {made}: nothing was published: run again")
+
+
+def keep_out_of_catalog(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> None:
+    """Let a lake keep even a few rows in files, if the catalog could not hold columns of such names."""
+    if _is_only_fit_for_files(columns):
+        connection.execute(f"call {STORE}.set_option('data_inlining_row_limit', '0')")
+
+
+def _is_only_fit_for_files(columns: Sequence[str]) -> bool:
+    """Tell whether the catalog could not hold a few rows of such columns in a table of its own.
+
+    DuckLake, SQLite and PostgreSQL keep some names for themselves there, cut long ones, allow fewer columns.
+    """
+    return len(columns) > MOST_COLUMNS_IN_CATALOG or any(
+        column.lower() in RESERVED_IN_CATALOG or len(column.encode()) > LONGEST_NAME_IN_CATALOG
+        for column in columns
+    )
 
 
 def append(store: Store, name: str, rows: Iterable[Mapping[str, object]]) -> None:
