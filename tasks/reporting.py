@@ -34,12 +34,9 @@ def write_report(prepared: Prepared, version: int | None, output: Path | None) -
         makers = makers_of(prepared.study, listed, shown, present)
         page = render(_frames(connection, lake, present), _about(prepared, listed, shown), makers)
     target = output or report_file(lake, shown)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with put_in_place(target) as unfinished:
-            unfinished.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise LakeError(f"{target}: the report cannot be written: {error.strerror}") from error
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with put_in_place(target) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
     return target
 
 

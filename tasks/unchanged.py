@@ -49,9 +49,11 @@ def unchanged_version(study: Study, key: str) -> int | None:
     lake = open_lake(study.id)
     try:
         last = json.loads(_memory(lake).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # no run has ended yet, or the note is damaged: then the run itself looks
+    except (OSError, ValueError, RecursionError):  # no run has ended yet, or the note is damaged
         return None
-    if last.get("key") != key or last.get("page") != _hash_page(lake, last["version"]):
+    if not isinstance(last, dict) or last.get("key") != key or not isinstance(last.get("version"), int):
+        return None
+    if last.get("page") != _hash_page(lake, last["version"]):
         return None
     with lake.read(is_checked=True) as connection:
         newest = newest_version(connection)

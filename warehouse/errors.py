@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
+import errno
 
-# Faults of reading that stay: the same file read again gives the same fault.
-_LASTING = (gzip.BadGzipFile, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+# Faults of a network share or of a busy machine, which another attempt may not meet.
+_PASSING = {
+    errno.EAGAIN, errno.EBUSY, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTDOWN,
+    errno.EHOSTUNREACH, errno.EINTR, errno.EIO, errno.ENETDOWN, errno.ENETUNREACH, errno.ENOTCONN,
+    errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT,
+}  # fmt: skip
 
 
 class TrialhouseError(Exception):
@@ -44,10 +48,14 @@ class LakeMovedOnError(LakeError):
     """Another writer published between the reading and the publishing of this one: nothing was published."""
 
 
+class NoLakeError(LakeError):
+    """The study has no lake: no run has published yet."""
+
+
 def is_passing_fault(error: BaseException | None) -> bool:
     """Tell whether a fault may mend itself: at its root is a disk or a network share that hiccuped."""
     while error is not None:
-        if isinstance(error, OSError) and not isinstance(error, _LASTING):
+        if isinstance(error, OSError) and error.errno in _PASSING:
             return True
         error = error.__cause__
     return False

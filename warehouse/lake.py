@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from warehouse.connection import confine, connect, sweep_spilled
-from warehouse.errors import LakeError, LakeFormatError
+from warehouse.errors import LakeError, LakeFormatError, NoLakeError
 from warehouse.locking import hold_lock
 from warehouse.masking import masked_errors
 from warehouse.meta import FORMAT
@@ -209,8 +209,8 @@ class Lake:
         if self.is_sqlite and not self.catalog_file.is_file():
             raise self._nothing_yet()
 
-    def _nothing_yet(self) -> LakeError:
-        return LakeError(
+    def _nothing_yet(self) -> NoLakeError:
+        return NoLakeError(
             f"{self.study_id}: no lake at {self.folder}:"
             f" `trialhouse run {self.study_id}` makes its first version"
         )

@@ -94,6 +94,14 @@ class Settings(BaseSettings):
         default=600, gt=0, le=31_536_000, description="longest time of one query of `sql` or one SQL model"
     )
 
+    @field_validator("home")
+    @classmethod
+    def _refuse_unknown_account(cls, home: Path) -> Path:
+        try:
+            return home.expanduser()
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
+
     def lake_folder(self, study_id: str) -> Path:
         return self.home.expanduser().resolve() / study_id
 

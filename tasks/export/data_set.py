@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.lake_reading import read_table
-from warehouse.errors import TrialhouseError
+from warehouse.errors import LakeError, TrialhouseError
 from warehouse.lake import LAKE
 
 if TYPE_CHECKING:
@@ -113,9 +113,14 @@ def _read(
 @contextmanager
 def put_in_place(target: Path) -> Iterator[Path]:
     """Offer a name to write under that becomes `target` once the file is whole."""
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    if target.exists() and not target.is_file():  # a device would be replaced by our file
+        raise LakeError(f"{target}: it is not a file: name another path")
+    unfinished = target.with_name(f".{target.name[:40]}.{os.getpid()}")
     try:
         yield unfinished
         unfinished.replace(target)
+    except OSError as error:
+        error.filename = error.filename or str(target)  # writing into an open file names none
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
