@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
 from tasks.queries import failed_checks, primary_result, read, top_genes
@@ -51,7 +52,7 @@ async def show_checks(study_name: str) -> None:
     try:
         study = load_study(study_name)
         failed = read(study.id, failed_checks)
-    except TrialhouseError:  # the run's own error says why
+    except (TrialhouseError, duckdb.Error, OSError):  # the run's own error says why
         return
     await _table(
         study,

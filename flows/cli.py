@@ -3,47 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import signal
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import cyclopts
 from cyclopts import App, Parameter
 
-from flows import environment, output, upkeep
-from tasks.export.data_set import ExportError
-from warehouse.errors import (
-    AnalysisError,
-    ExpectationFailed,
-    LakeError,
-    ModelError,
-    SourceError,
-    StudyError,
-    TrialhouseError,
-)
+from flows import environment, output, signals, upkeep
+from flows.outcome import EXIT_CODES, INTERRUPTED, USAGE, outcome_of
+from warehouse.masking import mask
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from collections.abc import Callable, Coroutine
+    from typing import Any, TypeVar
 
-EXIT_CODES: dict[type[TrialhouseError], int] = {
-    StudyError: 3,
-    SourceError: 4,
-    ModelError: 5,
-    ExpectationFailed: 6,
-    AnalysisError: 7,
-    LakeError: 8,
-    output.QueryError: 9,
-    ExportError: 10,
-}
-USAGE = 2
-INTERRUPTED = 130
-# What DuckDB makes of Ctrl-C within a query.
-QUERY_INTERRUPTED = "Query interrupted"
+    Result = TypeVar("Result")
+
+__all__ = ["EXIT_CODES", "INTERRUPTED", "USAGE", "app", "main"]
 
 EPILOGUE = """
 Exit codes: 0 done, 2 wrong usage, 3 study folder, 4 delivered file, 5 SQL model, 6 critical expectation
-(nothing published), 7 analysis, 8 lake, 9 query, 10 export, 130 interrupted, 1 anything else.
+(nothing published), 7 analysis, 8 lake, disk or server, 9 query, 10 export, 129, 130 and 143 ended by
+SIGHUP, Ctrl-C or SIGTERM, 1 anything else.
 Lakes live under TRIALHOUSE_HOME. Results go to stdout, messages to stderr.
 """
 
@@ -61,6 +44,14 @@ Data = Annotated[
     Path | None, Parameter(help="Folder of the delivered files; default: data_root of study.toml.")
 ]
 Format = output.Format
+Escape = Annotated[
+    bool,
+    Parameter(
+        name="--escape-formulas",
+        negative="",
+        help="In CSV, put ' before each text that a spreadsheet would calculate, such as =1+1.",
+    ),
+]
 ExportFormat = Literal["xpt", "dataset-json", "ndjson", "dsjc", "ars", "tables"]
 
 
@@ -79,18 +70,18 @@ def run(study: Study, *, data: Data = None) -> None:
         page = report_file(open_lake(loaded.id), version)
         if page.is_file():
             output.say(f"{loaded.id}: nothing changed since version {version}: no new version")
-            print(page)
+            output.tell(page)
             return
     environment.connect()
     from flows.run import run as flow
 
-    done = asyncio.run(flow(study, where))
+    done = _carry_out(flow, study, where)
     for stage in done.stages:
         what = f"version {stage.version}: {stage.message}" if stage.is_new else "unchanged"
         output.say(f"{stage.stage}: {what}")
     if not done.is_new:
         output.say(f"{loaded.id}: nothing changed since version {done.version}: no new version")
-    print(done.page)
+    output.tell(done.page)
 
 
 @app.command
@@ -100,7 +91,7 @@ def ingest(study: Study, *, data: Data = None) -> None:
     environment.connect()
     from flows.ingest import ingest as flow
 
-    _tell(asyncio.run(flow(study, _absolute(data))))
+    _tell(_carry_out(flow, study, _absolute(data)))
 
 
 @app.command
@@ -110,7 +101,7 @@ def build(study: Study) -> None:
     environment.connect()
     from flows.build import build as flow
 
-    _tell(asyncio.run(flow(study)))
+    _tell(_carry_out(flow, study))
 
 
 @app.command
@@ -120,7 +111,7 @@ def analyze(study: Study) -> None:
     environment.connect()
     from flows.analyze import analyze as flow
 
-    _tell(asyncio.run(flow(study)))
+    _tell(_carry_out(flow, study))
 
 
 @app.command
@@ -128,13 +119,15 @@ def report(
     study: Study,
     *,
     at: Annotated[int | None, Parameter(help="Version to report; default: the newest.")] = None,
-    output: Annotated[Path | None, Parameter(help="File to write; default: in the lake's folder.")] = None,
+    page: Annotated[
+        Path | None, Parameter(name="--output", help="File to write; default: in the lake's folder.")
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page of a version and print its path."""
     from tasks.preparation import prepare
     from tasks.reporting import write_report
 
-    print(write_report(prepare(study), at, output))
+    output.tell(write_report(prepare(study), at, page))
 
 
 @app.command
@@ -147,13 +140,15 @@ def export(
     at: Annotated[
         int | None, Parameter(name=["--at", "--version"], help="Version to write; default: the newest.")
     ] = None,
+    escape_formulas: Escape = False,
 ) -> None:
     """Write tables as CDISC files, or clinical statistics as CDISC ARS or formatted tables."""
     from tasks.export.run import export as write
     from warehouse.study import load_study
 
-    for file in write(load_study(study), format, schema, to.expanduser(), at):
-        print(file)
+    where = to.expanduser()
+    for file in write(load_study(study), format, schema, where, at, is_escaped=escape_formulas):
+        output.tell(file)
 
 
 @app.command
@@ -168,6 +163,7 @@ def sql(
     file: Annotated[Path | None, Parameter(name=["--file", "-f"], help="Read the query from a file.")] = None,
     at: Annotated[int | None, Parameter(help="Version to ask; default: the newest.")] = None,
     format: Annotated[Format, Parameter(help="How to print the rows.")] = "table",  # noqa: A002
+    escape_formulas: Escape = False,
 ) -> None:
     """Ask a study's lake, read-only, at any version."""
     from warehouse.study import load_study
@@ -175,11 +171,16 @@ def sql(
     if (query is None) == (file is None):
         raise output.QueryError("sql: give a query, or a file with -f, and not both")
     text = query if file is None else output.read_query(file)
-    output.show(output.ask(load_study(study).id, str(text), at), format)
+    output.show(output.ask(load_study(study).id, str(text), at), format, is_escaped=escape_formulas)
 
 
 @app.command
-def versions(study: Study, *, format: Annotated[Format, Parameter(help="How to print.")] = "table") -> None:  # noqa: A002
+def versions(
+    study: Study,
+    *,
+    format: Annotated[Format, Parameter(help="How to print.")] = "table",  # noqa: A002
+    escape_formulas: Escape = False,
+) -> None:
     """List every version: when, who, which stage, why, which tables changed."""
     from tasks.queries import read
     from warehouse.study import load_study
@@ -188,7 +189,7 @@ def versions(study: Study, *, format: Annotated[Format, Parameter(help="How to p
     frame = read(load_study(study).id, listed)
     if format == "table":
         frame = frame.select("version", "published_at", "author", "stage", "status", "message", "tables")
-    output.show(frame, format)
+    output.show(frame, format, is_escaped=escape_formulas)
 
 
 @app.command
@@ -199,6 +200,7 @@ def checks(
     all: Annotated[bool, Parameter(help="List the expectations that are met, too.")] = False,  # noqa: A002
     at: Annotated[int | None, Parameter(help="Version to ask; default: the newest.")] = None,
     format: Annotated[Format, Parameter(help="How to print.")] = "table",  # noqa: A002
+    escape_formulas: Escape = False,
 ) -> None:
     """Show what failed, how severe it is, and which file and row it is in."""
     from tasks.queries import all_checks, failed_checks, failing_rows, read
@@ -206,7 +208,7 @@ def checks(
 
     question = failing_rows if rows else all_checks if all else failed_checks
     frame = read(load_study(study).id, question, at)
-    output.show(frame, format)
+    output.show(frame, format, is_escaped=escape_formulas)
     if format == "table":
         output.say(
             f"{frame.height} {'failing rows' if rows else 'expectations'}; --rows lists each failing row"
@@ -214,9 +216,16 @@ def checks(
 
 
 @app.command
-def studies(*, format: Annotated[Format, Parameter(help="How to print.")] = "table") -> None:  # noqa: A002
+def studies(
+    *,
+    format: Annotated[Format, Parameter(help="How to print.")] = "table",  # noqa: A002
+    escape_formulas: Escape = False,
+) -> None:
     """List the studies of the house and the newest version of each."""
-    output.show(output.list_studies(), format)
+    listed, problems = output.list_studies()
+    output.show(listed, format, is_escaped=escape_formulas)
+    if problems:
+        raise type(problems[0])("\n".join(map(str, problems)))
 
 
 @app.command
@@ -225,7 +234,7 @@ def new(study: Annotated[str, Parameter(help="Name of a new study, or path of it
     from tasks.scaffold import make_study
 
     folder = make_study(study)
-    print(folder)
+    output.tell(folder)
     output.say(
         f"next: edit {folder / 'study.toml'}, put files in {folder / 'data'}, `trialhouse run {study}`"
     )
@@ -251,7 +260,7 @@ def simulate(
         study, seed=seed, patients=patients, genes=genes, out=out, is_null=null
     )
     output.say(summary)
-    print(folder)
+    output.tell(folder)
 
 
 @app.command
@@ -272,14 +281,17 @@ app.command(upkeep.upgrade)
 
 
 def _begin() -> None:
-    # Left to asyncio, Ctrl-C would only be heard at the next pause of a stage: after it has published.
-    signal.signal(signal.SIGINT, _interrupt)
     environment.configure()
     environment.show_progress()
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _carry_out(flow: Callable[..., Coroutine[Any, Any, Result]], *arguments: object) -> Result:
+    from flows import processes
+
+    folder = environment.prefect_folder() / processes.PROCESSES
+    processes.close_abandoned(folder)
+    with processes.noted(folder):
+        return asyncio.run(flow(*arguments))
 
 
 def _absolute(data: Path | None) -> str | None:
@@ -299,22 +311,23 @@ def _tell(done: object) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; a user's error is one message and an exit code, never a traceback."""
-    try:
-        app(arguments, exit_on_error=False, print_error=True)
-    except cyclopts.CycloptsError:
-        sys.exit(USAGE)
-    except TrialhouseError as error:
-        output.say(f"trialhouse: {error}")
-        sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))
-    except BrokenPipeError:
-        sys.stderr.close()
-    except (KeyboardInterrupt, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and str(error) != QUERY_INTERRUPTED:
+    """Run the command; whatever goes wrong is one message and an exit code, never a traceback."""
+    with signals.listening():
+        output.prepare_streams()
+        try:
+            app(arguments, exit_on_error=False, print_error=True)
+        except SystemExit:
             raise
-        output.say("trialhouse: interrupted; a stage that had not published has changed nothing")
-        sys.exit(INTERRUPTED)
+        except BaseException as error:  # noqa: BLE001 - polars' panics are no Exception
+            if os.environ.get("TRIALHOUSE_TRACEBACK"):
+                traceback.print_exception(error)
+            message, code = outcome_of(error)
+            if message:
+                output.say(f"trialhouse: {mask(message)}")
+            sys.exit(code)
 
 
 if __name__ == "__main__":
-    main()
+    from flows.entry import main as enter
+
+    enter()

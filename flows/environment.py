@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flows.guard import PROOF, prove
+from flows.output import legible_lines
 from flows.prefect_server import LOOPBACK, PrefectServer
 from flows.secret import make_private, new_secret, read_private, write_private
 from warehouse.errors import LakeError
@@ -172,7 +173,7 @@ class Progress(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         mark = "! " if record.levelno >= logging.WARNING else ""
-        return f"{time.monotonic() - self._started:6.1f} s  {mark}{record.getMessage()}"
+        return f"{time.monotonic() - self._started:6.1f} s  {mark}{legible_lines(record.getMessage())}"
 
 
 def show_progress() -> None:

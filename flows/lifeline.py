@@ -27,6 +27,7 @@ def start(
     environment: Mapping[str, str],
     inherited: tuple[int, ...] = (),
     stdout: int | IO[str] = subprocess.PIPE,
+    stderr: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a module in a folder; it is ended when this process ends, also when that is killed."""
     modules = os.pathsep.join(filter(None, [str(HOUSE), environment.get("PYTHONPATH")]))
@@ -38,6 +39,7 @@ def start(
         pass_fds=inherited,
         stdin=subprocess.PIPE,  # never written to: it closes with this process
         stdout=stdout,
+        stderr=stderr,
         # A session of its own: Ctrl-C reaches us alone, and we say what ends when.
         start_new_session=True,
     )

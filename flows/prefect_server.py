@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import select
 import socket
@@ -11,6 +12,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from flows import lifeline
 from warehouse.errors import LakeError
+from warehouse.faults import advice_on
 
 if TYPE_CHECKING:
     import subprocess
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 # The first start migrates a new database, on a busy machine for a minute or more.
 START_SECONDS = 180
+LOG_BYTES = 2**20
 # The server has no use for a client's secret, and stands where the commands look for it.
 DROPPED = frozenset({"PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_BASE_PATH"})
 # What only a temporary server is told: no UI, and no service that a single run does not need.
@@ -34,6 +37,9 @@ class PrefectServer:
     key: str
     process: subprocess.Popen[bytes]
     listening: socket.socket
+    folder: Path
+    # What a temporary server says of itself, in memory: the terminal is the run's, and a disk may be full.
+    log: int | None
 
     @classmethod
     def start(cls, folder: Path, secret: str, *, port: int = 0, is_temporary: bool) -> PrefectServer:
@@ -42,6 +48,7 @@ class PrefectServer:
         port = listening.getsockname()[1]
         address = f"http://{LOOPBACK}:{port}"
         key = secrets.token_hex(32)
+        log = os.memfd_create("prefect-server") if is_temporary else None
         more = TEMPORARY if is_temporary else {}
         process = lifeline.start(
             "flows.serving",
@@ -49,8 +56,9 @@ class PrefectServer:
             folder=folder,
             environment=_environment(address, secret) | {"TRIALHOUSE_SERVER_KEY": key} | more,
             inherited=(listening.fileno(),),
+            stderr=log,
         )
-        return cls(f"{address}/api", secret, key, process, listening)
+        return cls(f"{address}/api", secret, key, process, listening, folder, log)
 
     def await_ready(self) -> None:
         """Wait until the server answers."""
@@ -58,7 +66,18 @@ class PrefectServer:
         if not select.select([said], [], [], START_SECONDS)[0]:
             raise LakeError(f"the Prefect server does not answer at {self.api} after {START_SECONDS} s")
         if not said.readline():
-            raise LakeError(f"the Prefect server ended at once with code {self.process.wait()}: see above")
+            raise LakeError(
+                f"{self.folder}: the Prefect server ended with code {self.process.wait()}: {self._why()}"
+            )
+
+    def _why(self) -> str:
+        """Return the last error that the server told, with what to do about a disk."""
+        if self.log is None:
+            return "see above"
+        said = os.pread(self.log, LOG_BYTES, 0).decode(errors="replace")
+        errors = re.findall(r"^[\w.]*(?:Error|Exception)\b.*$", said, re.MULTILINE)
+        why = errors[-1] if errors else said.strip().rpartition("\n")[2]
+        return ": ".join(filter(None, (why, advice_on(why))))
 
     def stop(self) -> None:
         """End the server; does nothing when it has ended."""

@@ -13,6 +13,7 @@ from flows.artifacts import show_checks, show_results
 from flows.build import build
 from flows.ingest import ingest
 from flows.report import report
+from flows.working import die_with_worker
 from tasks import steps
 from tasks.stage import new_run_id
 
@@ -41,6 +42,7 @@ class RunResult:
 @flow(name="run", flow_run_name="run {study}", timeout_seconds=24 * 3600)
 async def run(study: str, data: str | None = None) -> RunResult:
     """Ingest, build, analyze and report one study."""
+    die_with_worker()
     run_id = new_run_id()
     # Taken before anything is read: a file that arrives during the run is then news to the next one.
     key = steps.hash_delivery(study, data)
@@ -50,8 +52,10 @@ async def run(study: str, data: str | None = None) -> RunResult:
             await build(study, run_id),
             await analyze(study, run_id),
         )
-    finally:
+    except Exception:
         await show_checks(study)
+        raise
+    await show_checks(study)
     page = await report(study)
     await show_results(study)
     result = RunResult(stages, page)

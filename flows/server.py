@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from flows import environment, lifeline
 from flows.output import say
 from flows.prefect_server import PrefectServer
+from flows.processes import PROCESSES, close_abandoned
 from flows.secret import own_secret
 from warehouse.errors import LakeError, StudyError
 from warehouse.study import HOUSE
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 POOL = "trialhouse"
 
@@ -31,8 +27,6 @@ def serve(port: int) -> None:
         raise StudyError(f"{prefect_file}: not found: `trialhouse up` serves the deployments of a checkout")
     given = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING")
     secret = given or own_secret(environment.secret_file())
-    for ending in (signal.SIGTERM, signal.SIGHUP):  # a service manager, a closed terminal
-        signal.signal(ending, _stop)
     server = PrefectServer.start(environment.prefect_folder(), secret, port=port, is_temporary=False)
     worker = None
     try:
@@ -42,8 +36,9 @@ def serve(port: int) -> None:
         _call("work-pool", "create", POOL, "--type", "process", "--overwrite")
         _call("deploy", "--all", "--prefect-file", str(prefect_file))
         _close_abandoned()
+        close_abandoned(environment.prefect_folder() / PROCESSES)
         worker = lifeline.start(
-            *("prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", POOL),
+            *("flows.working", "--pool", POOL, "--type", "process", "--name", POOL),
             folder=HOUSE,
             environment=os.environ,
             stdout=sys.stderr,
@@ -60,10 +55,6 @@ def serve(port: int) -> None:
         if worker:
             lifeline.end(worker)
         server.stop()
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _call(*arguments: str) -> None:

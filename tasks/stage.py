@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from expectations.suite import combine, find_suites
+from tasks.fence import refuse_ended_run
 from warehouse.errors import ExpectationFailed, LakeError, StudyError
 from warehouse.identifying import Identifiers
 from warehouse.lake import LAKE, STORE, as_json, open_lake, tables
@@ -222,6 +223,7 @@ class Stage:
             for step in self._writes:
                 step(store)
             self._append_ledgers(store, "published", message)
+            refuse_ended_run()
 
         version = publish(self.writer, write, self._note("published", message))
         return StageResult(self.name, version, is_new=True, message=message, tables=tuple(self._changed))

@@ -21,6 +21,7 @@ from tasks.export.formatted_table import format_tables
 from tasks.export.html_table import html_index, html_table
 from tasks.export.rtf_table import rtf_table
 from tasks.export.transport_file import Variable, write_transport_file
+from tasks.formulas import escape_formula
 from tasks.lake_reading import read_table
 from tasks.older_versions import NO_SUCH_COLUMN, lacking, makers_of
 from warehouse.lake import newest_version, open_lake, tables
@@ -42,8 +43,12 @@ INDEX = "index.html"
 REPORTING_EVENT = "reporting_event.json"
 
 
-def export(study: Study, form: Format, schema: str, folder: Path, version: int | None) -> tuple[Path, ...]:
+def export(
+    study: Study, form: Format, schema: str, folder: Path, version: int | None, *, is_escaped: bool = False
+) -> tuple[Path, ...]:
     """Write the tables of a schema, or the clinical statistics, of a version; return the files written.
+
+    `is_escaped` makes text of what a spreadsheet would calculate in the list of variables.
 
     Raises
     ------
@@ -61,7 +66,7 @@ def export(study: Study, form: Format, schema: str, folder: Path, version: int |
         data_sets = read_data_sets(connection, study.id, schema)
     _make(folder)
     if form == "xpt":
-        return _write_transport_files(data_sets, folder)
+        return _write_transport_files(data_sets, folder, is_escaped=is_escaped)
     return tuple(write_dataset_json(data_set, folder, form, origin) for data_set in data_sets)
 
 
@@ -152,7 +157,9 @@ def _origin(connection: duckdb.DuckDBPyConnection, study: Study, version: int | 
     )
 
 
-def _write_transport_files(data_sets: Sequence[DataSet], folder: Path) -> tuple[Path, ...]:
+def _write_transport_files(
+    data_sets: Sequence[DataSet], folder: Path, *, is_escaped: bool
+) -> tuple[Path, ...]:
     variables: list[Variable] = []
     # All of them or none: a data set that the format has no place for is found while writing.
     with tempfile.TemporaryDirectory(dir=folder) as unfinished:
@@ -162,14 +169,18 @@ def _write_transport_files(data_sets: Sequence[DataSet], folder: Path) -> tuple[
             made.append(file)
             variables += written
         files = [file.replace(folder / file.name) for file in made]
-    return (*files, _list_variables(variables, folder))
+    return (*files, _list_variables(variables, folder, is_escaped=is_escaped))
 
 
-def _list_variables(variables: Sequence[Variable], folder: Path) -> Path:
+def _list_variables(variables: Sequence[Variable], folder: Path, *, is_escaped: bool) -> Path:
     """List what each variable is in the lake: a transport file has room for short names and labels only."""
     target = folder / VARIABLES
     with put_in_place(target) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Variable)], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(variable) for variable in variables)
+        for variable in variables:
+            cells = asdict(variable)
+            writer.writerow(
+                {name: escape_formula(str(cell)) for name, cell in cells.items()} if is_escaped else cells
+            )
     return target
