@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from flows.output import ask
+import sys
+
+from flows.output import ask, say
+from warehouse.errors import TrialhouseError
 from warehouse.lake import open_lake, report_file
 
 STUDY = "nl_ruxolitinib"
@@ -24,12 +27,14 @@ def main() -> None:
         """,
         None,
     ).row(0, named=True)
+    mean, sd = (_decimals(primary[name], 1) for name in ("mean_pct", "sd_pct"))
+    p = _decimals(primary["p_value"], 4)
     failed = ask(STUDY, "from meta.current_check_result where not is_met or rows_failing > 0", None)
     print(  # noqa: T201 - the demo talks to a person
         f"""
 SIMULATED study {STUDY}, version {version}
-  lesion score at week 12: mean change {primary["mean_pct"]:.1f} % (SD {primary["sd_pct"]:.1f} %),
-  n = {primary["n"]}, p = {primary["p_value"]:.4f} ({primary["method"]})
+  lesion score at week 12: mean change {mean} % (SD {sd} %),
+  n = {primary["n"]}, p = {p} ({primary["method"]})
   {failed.height} expectations are not met: the planted flaws of the delivery
 
 Look next at
@@ -42,5 +47,13 @@ Look next at
     )
 
 
+def _decimals(value: float | None, places: int) -> str:
+    return "not estimable" if value is None else f"{value:.{places}f}"
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TrialhouseError as error:
+        say(f"the demo has nothing to show: {error}")
+        sys.exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -94,10 +94,35 @@ def svg(name: str, chart: Drawing, about: About) -> str:
     titled = chart.properties(title="Simulated data") if about.is_simulated else chart
     # Checked again by the renderer; altair's own check takes a third of the time.
     drawn_as = titled.to_dict(validate=False)
+    _refuse_absent_fields(drawn_as)
     # A chart that knows the room of its labels says so; any other fits into its width.
     spec = {"autosize": {"type": "fit", "contains": "padding"}} | drawn_as | {"config": _CONFIG}
     drawn: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
     return _own_ids(name, _short(drawn)).replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+
+
+def _refuse_absent_fields(spec: dict[str, Any]) -> None:
+    """Raise for a field that no data of the chart has: it would be drawn all the same, and wrong."""
+    rows = [dict(data[0]) if data else None for data in spec.get("datasets", {}).values()]
+    if not all(rows):  # of data without rows nothing tells the columns
+        return
+    known = {column for row in rows if row for column in row}
+    parts = list(_parts({key: value for key, value in spec.items() if key != "datasets"}))
+    for part in parts:
+        made = part.get("as", ())
+        known |= {made} if isinstance(made, str) else {*made}
+    for part in parts:
+        field = part.get("field")
+        if isinstance(field, str) and field.replace("\\", "") not in known:
+            raise KeyError(field)
+
+
+def _parts(spec: Any) -> Iterator[dict[str, Any]]:
+    """Return every object within a specification, itself first."""
+    if isinstance(spec, dict):
+        yield spec
+    for part in spec.values() if isinstance(spec, dict) else spec if isinstance(spec, list) else ():
+        yield from _parts(part)
 
 
 def _own_ids(name: str, drawn: str) -> str:

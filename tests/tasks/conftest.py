@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +14,12 @@ import pytest
 from expectations.judge import judge
 from expectations.suite import find_suites
 from tasks.analyses import ANALYSES
+from tasks.older_versions import Makers
 from tasks.omics.gene_modules import GeneModulesParameters, gene_modules
 from tasks.omics.module_eigengenes import ModuleEigengenesParameters, module_eigengenes
 from tasks.omics.soft_thresholds import SoftThresholdsParameters, soft_thresholds
+from tasks.report import page
+from tasks.report.section import About
 from warehouse.study import Estimand, Family
 
 SUITES = Path(__file__).parents[2] / "expectations"
@@ -653,3 +659,51 @@ def network_results(network):
 @pytest.fixture(scope="session")
 def make_network():
     return PlantedNetwork
+
+
+def _spoken_of(section, frames, makers):
+    """Return what a section says with each column of each of its tables missing, by table and column."""
+    about = About(
+        study_id="s", title="S", is_simulated=True, version=3, published_at="", run_id="", code_version=""
+    )
+    whole = page._written(section, frames, about, makers)
+    for table in (*section.needs, *section.uses):
+        for column in frames[table].columns if table in frames else ():
+            lesser = frames | {table: frames[table].drop(column)}
+            yield table, column, whole, page._written(section, lesser, about, makers)
+
+
+@pytest.fixture
+def misses_columns(monkeypatch):
+    """Look for a section that breaks, or changes without a word, when a version lacks a column."""
+
+    def drawn(spec, **_):
+        # What a drawing shows of its data: the columns that the rest of the specification names.
+        told = json.dumps({key: value for key, value in spec.items() if key != "datasets"}, default=str)
+        shown = [
+            [{key: value for key, value in row.items() if key in told} for row in data]
+            for data in spec.get("datasets", {}).values()
+        ]
+        told = re.sub(r"data-[0-9a-f]+", "", told) + json.dumps(shown, default=str)
+        return f"<svg>{hashlib.sha256(told.encode()).hexdigest()}</svg>"
+
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", drawn)
+
+    def found(section, frames):
+        makers = Makers(
+            reader="new",
+            tables=dict.fromkeys(frames, "0.1.0+old"),
+            columns=lambda table: frames[table].columns,
+        )
+        return [
+            (table, column)
+            for table, column, whole, said in _spoken_of(section, frames, makers)
+            if said != whole
+            and not re.search(
+                rf"<code>{table}</code>.* of version 3, made by trialhouse 0\.1\.0\+old, (has|have) no column"
+                rf" <code>{column}</code>",
+                said,
+            )
+        ]
+
+    return found

@@ -18,11 +18,13 @@ from scipy import stats
 from expectations.judge import judge
 from expectations.suite import Suite, load_suite
 from tasks.clinical.primary_endpoint import PrimaryEndpointParameters, primary_endpoint
+from tasks.older_versions import Makers, declared_columns
 from tasks.omics.differential_expression import SCHEMA as EXPRESSION_SCHEMA
 from tasks.report import wording
 from tasks.report.expression import GRID_COLUMNS, GRID_ROWS, MOST_DOTS, thin
 from tasks.report.page import SECTIONS, TABLES, About, render
 from warehouse.meta import LEDGERS
+from warehouse.study import load_study
 
 HOUSE = Path(__file__).resolve().parents[2]
 SQL = HOUSE / "sql" / "reports"
@@ -781,3 +783,33 @@ def test_sizes_and_moments() -> None:
     )
     assert wording.moment(dt.date(2026, 3, 4)) == "2026-03-04"
     assert wording.moment(None) == "\N{EN DASH}"
+
+
+@pytest.mark.parametrize("name", [section.name for section in SECTIONS if section.name != "coexpression"])
+def test_a_column_that_an_older_version_lacks_is_named(name, frames, misses_columns) -> None:
+    (section,) = (section for section in SECTIONS if section.name == name)
+    effects = frames["results.differential_expression"].gather_every(200)
+    if not section.missing(frames):
+        assert misses_columns(section, frames | {"results.differential_expression": effects}) == []
+
+
+def test_a_column_that_no_code_gives_is_a_mistake_of_the_reader(frames, about: About, monkeypatch) -> None:
+    makers = Makers(reader="new", tables={}, columns=lambda table: frames[table].columns)
+    mistaken = replace(SECTIONS[1], write=lambda frames, _about: frames["meta.source_file"]["sorce"])
+    monkeypatch.setattr("tasks.report.page.SECTIONS", (mistaken,))
+    with pytest.raises(pl.exceptions.ColumnNotFoundError, match="sorce"):
+        render(frames, about, makers)
+
+
+def test_without_older_code_a_missing_column_raises(frames, about: About) -> None:
+    lesser = {"meta.source_file": frames["meta.source_file"].drop("sha256")}
+    with pytest.raises((KeyError, pl.exceptions.ColumnNotFoundError), match="sha256"):
+        render(lesser, about)
+
+
+def test_today_s_columns_are_declared_for_every_table_of_the_page(frames) -> None:
+    study = load_study("nl_ruxolitinib")
+    declared = {table: declared_columns(study, table) for table in TABLES}
+    assert [table for table, columns in declared.items() if not columns or "*" in columns] == []
+    made = {table for table in frames if table.startswith("reports.")}
+    assert {table: set(frames[table].columns) for table in made} == {table: declared[table] for table in made}

@@ -517,3 +517,8 @@ def test_a_suite_refuses_a_broken_view(view, change, two_arms):
         sound = pl.concat([sound, sound.with_columns(position=pl.col("position") + 1)])
     first = pl.DataFrame([sound.row(0, named=True) | change], schema=sound.schema)
     assert verdict_on(pl.concat([first, sound[1:]]), view).is_stopped
+
+
+@pytest.mark.parametrize("name", sorted(SECTIONS))
+def test_a_column_that_an_older_version_lacks_is_named(name, two_arms, misses_columns):
+    assert misses_columns(SECTIONS[name], two_arms) == []

@@ -119,3 +119,7 @@ def test_no_module_is_said(frames):
     told = SECTION.write({"results.gene_modules": grey}, ABOUT)
     assert "0 modules" in told
     assert "No network has modules" in SECTION.write({"results.gene_modules": grey.clear()}, ABOUT)
+
+
+def test_a_column_that_an_older_version_lacks_is_named(frames, misses_columns):
+    assert misses_columns(SECTION, frames) == []

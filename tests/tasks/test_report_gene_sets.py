@@ -145,3 +145,13 @@ def test_the_summary_names_sets_of_each_contrast(frames):
     html = SUMMARY.write(frames, ABOUT)
     assert "Week 12 &lt; baseline: SET_<wbr>0 (lower" in html
     assert "Lesion against other skin: SET_<wbr>0" in html
+
+
+@pytest.mark.parametrize("asked", [SECTION, SUMMARY], ids=lambda asked: asked.name)
+def test_a_column_that_an_older_version_lacks_is_named(asked, misses_columns):
+    assert (
+        misses_columns(
+            asked, {"results.enriched_gene_sets": _enriched(), "results.signature_changes": _changes()}
+        )
+        == []
+    )

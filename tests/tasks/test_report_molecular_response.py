@@ -127,3 +127,8 @@ def test_empty_tables_are_an_answer(frames):
     assert "Nothing is set against a score" in biomarkers.write(
         {"results.biomarker_response": frames["results.biomarker_response"].head(0)}, ABOUT
     )
+
+
+@pytest.mark.parametrize("asked", [section.SECTION, biomarkers.SECTION], ids=lambda asked: asked.name)
+def test_a_column_that_an_older_version_lacks_is_named(asked, frames, misses_columns):
+    assert misses_columns(asked, frames) == []
