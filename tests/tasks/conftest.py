@@ -680,8 +680,9 @@ def misses_columns(monkeypatch):
     def drawn(spec, **_):
         # What a drawing shows of its data: the columns that the rest of the specification names.
         told = json.dumps({key: value for key, value in spec.items() if key != "datasets"}, default=str)
+        named = {*re.findall(r'"(\w+)"', told), *re.findall(r"datum\.(\w+)", told)}
         shown = [
-            [{key: value for key, value in row.items() if key in told} for row in data]
+            [{key: value for key, value in row.items() if key in named} for row in data]
             for data in spec.get("datasets", {}).values()
         ]
         told = re.sub(r"data-[0-9a-f]+", "", told) + json.dumps(shown, default=str)
