@@ -11,10 +11,10 @@ from tasks.stage import STAGE_SCHEMAS, StageResult, new_run, open_stage
 
 
 @flow(name="analyze", flow_run_name="analyze {study}", timeout_seconds=12 * 3600)
-async def analyze(study: str, run_id: str | None = None) -> StageResult:
+async def analyze(study: str, run_id: str | None = None, again: bool = False) -> StageResult:
     """Run every analysis whose code, parameters or inputs changed, and judge its result."""
     prepared = steps.prepare_study(study)
-    run = new_run({"study": study}, flow_run_name(), run_id)
+    run = new_run({"study": study, "again": again}, flow_run_name(), run_id, again=again)
     with open_stage("analyze", prepared.study, run) as stage:
         stage.provide_study_tables()
         for model in prepared.plan.made(*STAGE_SCHEMAS["build"]):

@@ -11,10 +11,10 @@ from tasks.stage import STAGE_SCHEMAS, StageResult, log, new_run, open_stage
 
 
 @flow(name="build", flow_run_name="build {study}", timeout_seconds=6 * 3600)
-async def build(study: str, run_id: str | None = None) -> StageResult:
-    """Make every sdtm, omics and adam table whose SQL, suite or inputs changed, and judge it."""
+async def build(study: str, run_id: str | None = None, again: bool = False) -> StageResult:
+    """Make and judge every table from staging to adam whose SQL, suite or inputs changed, or all `again`."""
     prepared = steps.prepare_study(study)
-    run = new_run({"study": study}, flow_run_name(), run_id)
+    run = new_run({"study": study, "again": again}, flow_run_name(), run_id, again=again)
     with open_stage("build", prepared.study, run) as stage:
         for table, reason in prepared.plan.skipped.items():
             log.info("%s: not made: %s", table, reason)

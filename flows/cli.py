@@ -43,6 +43,9 @@ Study = Annotated[str, Parameter(help="A study's name, or the path of a study fo
 Data = Annotated[
     Path | None, Parameter(help="Folder of the delivered files; default: data_root of study.toml.")
 ]
+Again = Annotated[
+    bool, Parameter(negative="", help="Make every table anew, also what is taken to be unchanged.")
+]
 Format = output.Format
 Escape = Annotated[
     bool,
@@ -56,7 +59,7 @@ ExportFormat = Literal["xpt", "dataset-json", "ndjson", "dsjc", "ars", "tables"]
 
 
 @app.command
-def run(study: Study, *, data: Data = None) -> None:
+def run(study: Study, *, data: Data = None, again: Again = False) -> None:
     """Ingest, check, build, analyze and report; what is unchanged is not done again."""
     from tasks.unchanged import run_key, unchanged_version
     from warehouse.lake import open_lake, report_file
@@ -65,7 +68,7 @@ def run(study: Study, *, data: Data = None) -> None:
     _begin()
     where = _absolute(data)
     loaded = load_study(study)
-    version = unchanged_version(loaded, run_key(loaded, where))
+    version = None if again else unchanged_version(loaded, run_key(loaded, where))
     if version is not None:
         page = report_file(open_lake(loaded.id), version)
         if page.is_file():
@@ -75,7 +78,7 @@ def run(study: Study, *, data: Data = None) -> None:
     environment.connect()
     from flows.run import run as flow
 
-    done = _carry_out(flow, study, where)
+    done = _carry_out(flow, study, where, again)
     for stage in done.stages:
         what = f"version {stage.version}: {stage.message}" if stage.is_new else "unchanged"
         output.say(f"{stage.stage}: {what}")
@@ -95,23 +98,23 @@ def ingest(study: Study, *, data: Data = None) -> None:
 
 
 @app.command
-def build(study: Study) -> None:
+def build(study: Study, *, again: Again = False) -> None:
     """Make and check the sdtm, omics and adam tables."""
     _begin()
     environment.connect()
     from flows.build import build as flow
 
-    _tell(_carry_out(flow, study))
+    _tell(_carry_out(flow, study, None, again))
 
 
 @app.command
-def analyze(study: Study) -> None:
+def analyze(study: Study, *, again: Again = False) -> None:
     """Run the study's analyses on the newest version."""
     _begin()
     environment.connect()
     from flows.analyze import analyze as flow
 
-    _tell(_carry_out(flow, study))
+    _tell(_carry_out(flow, study, None, again))
 
 
 @app.command

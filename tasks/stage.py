@@ -52,11 +52,12 @@ READ_BY: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One `trialhouse run`, or one stage called alone."""
+    """One `trialhouse run`, or one stage called alone; with `again` it takes nothing for current."""
 
     run_id: str
     flow_run: str | None
     parameters: Mapping[str, object]
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Stage:
     def is_current(self, table: str, fingerprint: str) -> bool:
         """Tell whether the lake holds this table, made from just the same things."""
         made = self.last_made.get(table)
-        return made is not None and made.fingerprint == fingerprint
+        return not self.run.again and made is not None and made.fingerprint == fingerprint
 
     def read_from_lake(self, table: str) -> None:
         """Show a table of the lake, at the version that this stage reads, under its own name."""
@@ -316,8 +317,14 @@ def new_run_id() -> str:
     return f"{now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
-def new_run(parameters: Mapping[str, object], flow_run: str | None = None, run_id: str | None = None) -> Run:
-    return Run(run_id or new_run_id(), flow_run, parameters)
+def new_run(
+    parameters: Mapping[str, object],
+    flow_run: str | None = None,
+    run_id: str | None = None,
+    *,
+    again: bool = False,
+) -> Run:
+    return Run(run_id or new_run_id(), flow_run, parameters, again)
 
 
 def suites_of(study: Study) -> dict[str, Suite]:
