@@ -375,7 +375,7 @@ def test_a_current_folder_that_is_gone(place: Place, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert_one_message(run("sql", place.study, QUERY), 8, "working directory")
-    assert_one_message(run("sql", "../somewhere/study", QUERY), 3)
+    assert_one_message(run("sql", "../somewhere/study", QUERY), 8)
     monkeypatch.chdir(place.outside)
 
 
