@@ -153,6 +153,7 @@ def tables_of_postgres(address: str) -> Iterator[tuple[str, bytes]]:
         connection.execute(f"attach {literal(address)} as server (type postgres, read_only)")
         tables = connection.execute(
             "select schema_name, table_name from duckdb_tables() where database_name = 'server'"
+            " and schema_name not in ('pg_catalog', 'information_schema')"
         ).fetchall()
         raw = {
             (schema, number)
