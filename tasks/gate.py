@@ -236,7 +236,12 @@ def _keys(rows: pl.DataFrame, hidden: Collection[str]) -> list[str]:
         for name, kind in rows.schema.items()
         if kind in (pl.String, pl.Int64, pl.Int32, pl.Date) and name not in SOURCE
     ]
-    return [_as_json(row, hidden) for row in rows.select(identifying[:KEY_COLUMNS]).iter_rows(named=True)]
+    # Column by column: a delivered name such as `^.*$` would choose others if it were selected by name.
+    columns = {name: rows.get_column(name).to_list() for name in identifying[:KEY_COLUMNS]}
+    return [
+        _as_json({name: values[row] for name, values in columns.items()}, hidden)
+        for row in range(rows.height)
+    ]
 
 
 def _as_json(row: Mapping[str, object], hidden: Collection[str]) -> str:

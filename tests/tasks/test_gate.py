@@ -97,3 +97,17 @@ def test_a_value_set_of_a_column_that_the_other_table_lacks_is_refused(stage, co
 
     with pytest.raises(StudyError, match=r"suite adam\.adsl: value_set reads .* of sdtm\.dm: it has usubjid"):
         judge_table(stage, "adam.adsl", reference_tables=("sdtm.dm",))
+
+
+def test_a_delivered_name_that_reads_as_a_pattern_is_only_a_name(stage):
+    stage.connection.execute(
+        """
+        create or replace table adam.adsl as
+        select * from (values (null, 'a'), ('01', 'b')) as t(usubjid, "^.*$")
+        """
+    )
+
+    assert not judge_table(stage, "adam.adsl", reference_tables=())
+
+    (failure,) = stage.ledgers["check_failure"]
+    assert failure["row_key"] == '{"^.*$": "a", "usubjid": null}'
