@@ -99,11 +99,11 @@ class Catalog:
             self.execute(f"create table if not exists catalog.{self.name(name)} ({columns})")
 
     def read_digests(self) -> dict[str, str]:
-        """Hash the rows of each of DuckLake's tables, whatever their order."""
-        lines: dict[str, list[str]] = {}
+        """Hash the rows of each table but the seals, whatever their order, and what defines the tables."""
+        lines: dict[str, list[str]] = {"definitions": [line for (line,) in self.ask(self._definitions)]}
         selects = []
         for table, columns in self.list_columns().items():
-            if table.startswith("ducklake_"):
+            if table != "trialhouse_seal":
                 lines[table] = []
                 text = self._as_text(columns)
                 selects.append(
@@ -116,6 +116,21 @@ class Catalog:
             name: f"{len(rows)}:{hashlib.sha256(chr(10).join(sorted(rows)).encode()).hexdigest()}"
             for name, rows in lines.items()
         }
+
+    @property
+    def _definitions(self) -> str:
+        """Query what says how tables look and what happens when they are written, such as a trigger."""
+        if self.is_sqlite:
+            return "select type || ',' || name || ',' || coalesce(sql, '') as line from sqlite_master"
+        schema = literal(self.schema)
+        return (
+            "select concat_ws(',', table_name, column_name, data_type, column_default) as line"
+            f" from information_schema.columns where table_schema = {schema} union all"
+            " select concat_ws(',', trigger_name, event_object_table, action_statement)"
+            f" from information_schema.triggers where trigger_schema = {schema} union all"
+            f" select concat_ws(',', table_name, table_type) from information_schema.tables"
+            f" where table_schema = {schema}"
+        )
 
     def _as_text(self, columns: Sequence[str]) -> str:
         if not self.is_sqlite:
@@ -180,7 +195,8 @@ def open_catalog(lake: Lake, *, is_writable: bool = False, file: Path | None = N
             options += "" if is_writable else ", read_only"
             connection.execute(f"attach {literal(target)} as catalog ({options})")
             yield Catalog(connection, "main" if lake.is_sqlite else lake.study_id, lake.is_sqlite)
-    except duckdb.Error as error:
+    # A damaged catalog answers with values that cannot be what they stand for.
+    except (duckdb.Error, ValueError, TypeError, KeyError, AttributeError) as error:
         # DuckDB repeats the connection string.
         why = " ".join(str(mask_error(error)).split())
         raise LakeError(

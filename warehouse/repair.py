@@ -19,11 +19,12 @@ from warehouse.seal import (
     check_catalog,
     check_files,
     copy_file,
+    expect_marker,
     is_interrupted,
     read_seals,
     seal_interrupted,
 )
-from warehouse.storage import MARKER, WRITING, read_marker, write_marker
+from warehouse.storage import MARKER, read_marker, write_marker, writing_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,13 +78,7 @@ def _mend_catalog(lake: Lake) -> list[str]:
                 f"{lake.study_id}: no version is sealed, so nothing tells what is damaged:"
                 f" `trialhouse upgrade {lake.study_id}` seals the lake of an older trialhouse"
             )
-        said = dict(catalog.read("trialhouse_lake", "name", "value"))
-        expected = {
-            "lake": said.get("id"),
-            "study": lake.study_id,
-            "version": seals[-1].version,
-            "seal": seals[-1].hash,
-        }
+        expected = expect_marker(lake, catalog, seals[-1])
     try:
         is_right = read_marker(lake) == expected
     except LakeError:
@@ -129,7 +124,7 @@ def _restore_catalog(lake: Lake, found: Sequence[Finding]) -> list[str]:
         lake.catalog_file.replace(kept)
     for ending in ("-wal", "-shm", "-journal"):
         lake.catalog_file.with_name(lake.catalog_file.name + ending).unlink(missing_ok=True)
-    (lake.folder / WRITING).unlink(missing_ok=True)
+    writing_file(lake).unlink(missing_ok=True)
     new = lake.catalog_file.with_suffix(".new")
     new.write_bytes(copy.read_bytes())
     new.replace(lake.catalog_file)

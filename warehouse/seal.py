@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from warehouse.errors import LakeError
-from warehouse.storage import MARKER, WRITING, read_marker, write_marker
+from warehouse.storage import MARKER, read_marker, write_marker, writing_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -87,41 +87,43 @@ def read_seals(catalog: Catalog) -> list[Seal]:
 def seal_version(lake: Lake, catalog: Catalog, version: int, note: str | None = None) -> Seal:
     """Seal the newest version: hash the files that it brought, and all that the catalog holds."""
     catalog.make_own_tables()
-    catalog.execute("begin")
     known = read_files(catalog)
+    catalog.execute("begin")
     for file in catalog.list_files():
         if file.path not in known:
-            size, digest = hash_file(lake.data_folder / file.path)
-            known[file.path] = (size, digest)
-            catalog.insert("trialhouse_file", file.path, size, digest, version)
+            catalog.insert("trialhouse_file", file.path, *hash_file(lake.data_folder / file.path), version)
+    catalog.execute("commit")
     seals = read_seals(catalog)
     body = json.dumps(
         {
             "snapshot": read_snapshots(catalog).get(version),
             "catalog": catalog.read_digests(),
-            "files": hash_listing(known),
             "duckdb": duckdb.__version__,
             "note": note,
         },
         sort_keys=True,
     )
-    previous = seals[-1].hash if seals else ""
-    seal = Seal(version, datetime.now(UTC).isoformat(), previous, body, chain(previous, version, body))
+    previous, sealed_at = seals[-1].hash if seals else "", datetime.now(UTC).isoformat()
+    seal = Seal(version, sealed_at, previous, body, chain(previous, version, sealed_at, body))
     catalog.insert("trialhouse_seal", seal.version, seal.sealed_at, seal.previous, seal.body, seal.hash)
-    catalog.execute("commit")
-    said = read_marker(lake) or {}
-    write_marker(lake, {**said, "version": version, "seal": seal.hash})
-    keep_copy(lake)
+    _finish(lake, catalog, seal)
     return seal
 
 
-def chain(previous: str, version: int, body: str) -> str:
-    return hashlib.sha256(f"{previous}\n{version}\n{body}".encode()).hexdigest()
+def _finish(lake: Lake, catalog: Catalog, seal: Seal) -> None:
+    """Write down apart from the catalog which version is the newest."""
+    write_marker(lake, expect_marker(lake, catalog, seal))
+    keep_copy(lake)
 
 
-def hash_listing(files: Mapping[str, tuple[int, str]]) -> str:
-    listing = "\n".join(f"{path}\t{size}\t{digest}" for path, (size, digest) in sorted(files.items()))
-    return f"{len(files)}:{hashlib.sha256(listing.encode()).hexdigest()}"
+def expect_marker(lake: Lake, catalog: Catalog, seal: Seal) -> dict[str, object]:
+    """Return what the data folder says of its owner after a version was sealed."""
+    said = dict(catalog.read("trialhouse_lake", "name", "value"))
+    return {"lake": said.get("id"), "study": lake.study_id, "version": seal.version, "seal": seal.hash}
+
+
+def chain(previous: str, version: int, sealed_at: str, body: str) -> str:
+    return hashlib.sha256(f"{previous}\n{version}\n{sealed_at}\n{body}".encode()).hexdigest()
 
 
 def read_files(catalog: Catalog) -> dict[str, tuple[int, str]]:
@@ -149,8 +151,13 @@ def read_snapshots(catalog: Catalog) -> dict[int, dict[str, str | None]]:
 def is_interrupted(lake: Lake, catalog: Catalog) -> bool:
     """Tell whether the newest version is that of a writer that was killed between its commit and its seal."""
     seals = read_seals(catalog)
-    last = seals[-1].version if seals else 0
-    return (lake.folder / WRITING).exists() and _newest(catalog) == last + 1
+    newest = _newest(catalog)
+    return (
+        writing_file(lake).exists()
+        and newest == (seals[-1].version if seals else 0) + 1
+        # Every publication of ours says more than DuckLake does by itself.
+        and read_snapshots(catalog)[newest]["extra"] is not None
+    )
 
 
 def seal_interrupted(lake: Lake, catalog: Catalog) -> None:
@@ -164,6 +171,8 @@ def seal_interrupted(lake: Lake, catalog: Catalog) -> None:
     seals = read_seals(catalog)
     version = _newest(catalog)
     if version == (seals[-1].version if seals else 0):
+        if seals and writing_file(lake).exists():
+            _finish(lake, catalog, seals[-1])
         return
     if not is_interrupted(lake, catalog):
         raise LakeError(
@@ -212,15 +221,13 @@ def check_catalog(lake: Lake, catalog: Catalog) -> Iterator[Finding]:
             yield Finding("chain", "the catalog", "its seals are missing")
         return
     yield from _check_chain(seals)
-    yield from _check_marker(lake, seals)
+    yield from _check_marker(lake, catalog, seals)
     newest = seals[-1]
     yield from _check_snapshots(seals, read_snapshots(catalog))
     sealed, found = newest.content["catalog"], catalog.read_digests()
     for table in sorted(sealed.keys() | found.keys()):
         if sealed.get(table) != found.get(table):
             yield _differs(table, newest)
-    if newest.content["files"] != hash_listing(read_files(catalog)):
-        yield _differs("trialhouse_file", newest)
 
 
 def _differs(table: str, seal: Seal) -> Finding:
@@ -232,12 +239,12 @@ def _check_chain(seals: Sequence[Seal]) -> Iterator[Finding]:
     for number, seal in enumerate(seals):
         if number and seal.version != seals[number - 1].version + 1:
             yield Finding("chain", f"version {seals[number - 1].version + 1}", "its seal is missing")
-        if seal.previous != previous or seal.hash != chain(previous, seal.version, seal.body):
+        if seal.previous != previous or seal.hash != chain(previous, seal.version, seal.sealed_at, seal.body):
             yield Finding("chain", f"version {seal.version}", "its seal does not follow from the one before")
         previous = seal.hash
 
 
-def _check_marker(lake: Lake, seals: Sequence[Seal]) -> Iterator[Finding]:
+def _check_marker(lake: Lake, catalog: Catalog, seals: Sequence[Seal]) -> Iterator[Finding]:
     place = str(lake.data_folder / MARKER)
     try:
         said = read_marker(lake)
@@ -247,14 +254,22 @@ def _check_marker(lake: Lake, seals: Sequence[Seal]) -> Iterator[Finding]:
     if said is None:
         yield Finding("marker", place, "is missing: it names the newest version apart from the catalog")
         return
-    hashes = {seal.version: seal.hash for seal in seals}
+    expected = expect_marker(lake, catalog, seals[-1])
+    if said == expected:
+        return
     version = said.get("version")
-    if version is not None and hashes.get(int(str(version))) != said.get("seal"):
+    if said.get("lake") != expected["lake"] or version is None or version == expected["version"]:
+        yield Finding("marker", place, f"says {said}, and the catalog {expected}")
+    elif {"version": version, "seal": said.get("seal")} not in (
+        {"version": seal.version, "seal": seal.hash} for seal in seals
+    ):
         yield Finding(
             "chain",
             f"version {version}",
             "was published and sealed, says the data folder, and the catalog does not hold it as it was",
         )
+    elif not writing_file(lake).exists():  # a writer killed after its seal leaves the one before here
+        yield Finding("marker", place, f"says that version {version} is the newest: it is not")
 
 
 def _check_snapshots(
@@ -275,6 +290,26 @@ def _check_snapshots(
                         f"version {version}",
                         f"{key} is {found.get(key)!r}, sealed {expected[key]!r}",
                     )
+
+
+def check_copy(lake: Lake, newest: Seal) -> Iterator[Finding]:
+    """Hold the copy of the catalog, which a repair begins with, against the newest seal."""
+    from warehouse.catalog import open_catalog
+
+    file = copy_file(lake)
+    if not lake.is_sqlite or writing_file(lake).exists():  # a killed writer leaves an older copy
+        return
+    if not file.is_file():
+        yield Finding("copy", str(file), "is missing: a repair of the catalog needs it")
+        return
+    try:
+        with open_catalog(lake, file=file) as copy:
+            is_right = read_seals(copy)[-1:] == [newest] and copy.read_digests() == newest.content["catalog"]
+    except LakeError as error:
+        yield Finding("copy", str(file), str(error))
+        return
+    if not is_right:
+        yield Finding("copy", str(file), f"is not the catalog as version {newest.version} sealed it")
 
 
 def check_files(

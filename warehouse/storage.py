@@ -27,6 +27,11 @@ MARKER = "lake.json"
 WRITING = "writing"
 
 
+def writing_file(lake: Lake) -> Path:
+    """Return the file that marks a writer at work, where every home that uses the catalog sees it."""
+    return (lake.folder if lake.is_sqlite else lake.data_folder) / WRITING
+
+
 def claim_storage(lake: Lake, catalog: Catalog) -> None:
     """Refuse a folder that another catalog writes to.
 
@@ -109,10 +114,7 @@ def _refuse_foreign_files(lake: Lake, catalog: Catalog) -> None:
     """Refuse to claim a folder that holds data files which this catalog does not know."""
     known = {file.path for file in catalog.list_files()}
     for path in lake.data_folder.rglob("*.parquet"):
-        if (
-            path.relative_to(lake.data_folder).as_posix() not in known
-            and not (lake.folder / WRITING).exists()
-        ):
+        if path.relative_to(lake.data_folder).as_posix() not in known and not writing_file(lake).exists():
             raise LakeError(
                 f"{path}: a data file that the catalog of {lake.folder} does not know: the folder may belong"
                 " to another lake: give this one a folder of its own with TRIALHOUSE_STORAGE"
@@ -122,7 +124,7 @@ def _refuse_foreign_files(lake: Lake, catalog: Catalog) -> None:
 @contextlib.contextmanager
 def mark_writing(lake: Lake) -> Iterator[None]:
     """Mark that data files are being written, so that a killed writer's orphans are found."""
-    marker = lake.folder / WRITING
+    marker = writing_file(lake)
     if not marker.exists():  # an attempt that failed may have left files, which are not to be kept
         replace_file(marker, json.dumps(sorted(list_data_files(lake.data_folder))))
     yield
@@ -139,7 +141,7 @@ def remove_orphans(lake: Lake, connection: duckdb.DuckDBPyConnection) -> None:
     A file is removed only if DuckLake knows it as an orphan and it came after the killed writer began: what
     else lies in the folder is somebody's, and stays.
     """
-    marker = lake.folder / WRITING
+    marker = writing_file(lake)
     try:
         before = set(json.loads(marker.read_text(encoding="utf-8")))
     except FileNotFoundError:

@@ -12,7 +12,7 @@ from warehouse.errors import LakeError
 from warehouse.lake import LAKE
 from warehouse.lineage import content_of, content_of_load
 from warehouse.quoting import literal, qualified
-from warehouse.seal import Finding, check_catalog, check_files, read_seals
+from warehouse.seal import Finding, check_catalog, check_copy, check_files, read_seals
 from warehouse.storage import list_data_files
 
 if TYPE_CHECKING:
@@ -24,34 +24,41 @@ if TYPE_CHECKING:
 
 def verify(lake: Lake, anchor: str | None = None) -> list[Finding]:
     """Return all that is not as it was published, over all versions; `anchor` is a seal kept elsewhere."""
+    return [*find_damage(lake, anchor)]
+
+
+def find_damage(lake: Lake, anchor: str | None = None) -> Iterator[Finding]:
+    """Find what is not as it was published: first in the catalog and the files, then in the rows."""
+    damaged = set()
     try:
         with open_catalog(lake) as catalog:
-            found = [*_check_database(lake, catalog)]
+            yield from _check_database(lake, catalog)
             seals = read_seals(catalog)
             if not seals:
                 what = (
                     "no version is sealed: it was written by an older trialhouse, or its seals were removed"
                 )
-                return [*found, Finding("chain", "the lake", what)]
+                yield Finding("chain", "the lake", what)
+                return
             if anchor is not None and anchor not in {seal.hash for seal in seals}:
-                found.append(Finding("chain", f"seal {anchor}", "is in no version of this lake"))
-            found += check_catalog(lake, catalog)
-            found += check_files(lake, catalog)
-            found += _find_strangers(lake, catalog)
+                yield Finding("chain", f"seal {anchor}", "is in no version of this lake")
+            yield from check_catalog(lake, catalog)
+            for finding in check_files(lake, catalog):
+                damaged.add(finding.place.partition(":")[0])
+                yield finding
+            yield from _find_strangers(lake, catalog)
+            yield from check_copy(lake, seals[-1])
             is_comparable = {seal.version: seal.content["duckdb"] == duckdb.__version__ for seal in seals}
     except LakeError as error:
-        return [Finding("catalog", "the catalog", str(error))]
-    except (ValueError, KeyError, TypeError) as error:
-        return [Finding("catalog", "the catalog", f"its seals cannot be read: {error!r}")]
-    damaged = {finding.place.partition(":")[0] for finding in found if finding.kind == "file"}
+        yield Finding("catalog", "the catalog", str(error))
+        return
     try:
         with lake.read() as connection:
-            found += _check_ledgers(connection)
-            found += _check_tables(connection, is_comparable, damaged)
-            found += _check_loads(connection, is_comparable, damaged)
+            yield from _check_ledgers(connection)
+            yield from _check_tables(connection, is_comparable, damaged)
+            yield from _check_loads(connection, is_comparable, damaged)
     except (LakeError, duckdb.Error) as error:
-        found.append(Finding("table", "the newest version", f"cannot be read: {_one_line(error)}"))
-    return found
+        yield Finding("table", "the newest version", f"cannot be read: {_one_line(error)}")
 
 
 def find_head(lake: Lake) -> tuple[int, str] | None:
