@@ -217,7 +217,8 @@ def check_catalog(lake: Lake, catalog: Catalog) -> Iterator[Finding]:
     """Hold the catalog against its newest seal and the seals against each other."""
     seals = read_seals(catalog)
     if not seals:
-        if _newest(catalog) and catalog.read("trialhouse_lake", "name"):
+        is_ours = _newest(catalog) and catalog.read("trialhouse_lake", "name")
+        if is_ours or "version" in (read_marker(lake) or {}):
             yield Finding("chain", "the catalog", "its seals are missing")
         return
     yield from _check_chain(seals)
@@ -319,6 +320,8 @@ def check_files(
     recorded = read_files(catalog)
     if not recorded:
         return
+    # The next writer seals what a killed one published.
+    unsealed = _newest(catalog) if is_interrupted(lake, catalog) else None
     for file in catalog.list_files():
         if version is not None and not file.is_in(version):
             continue
@@ -330,6 +333,8 @@ def check_files(
         versions = f"versions {file.first_version} {until}"
         is_past = file.last_version is not None
         if file.path not in recorded:
+            if file.first_version == unsealed:
+                continue
             yield Finding("file", place, f"was not written by trialhouse ({versions})", is_past)
             continue
         try:
@@ -360,8 +365,7 @@ def refuse_damage(lake: Lake, version: int | None = None, schemas: Collection[st
 
     with open_catalog(lake) as catalog:
         shown = _newest(catalog) if version is None else version
-        is_whole = not is_interrupted(lake, catalog)  # the next writer seals what a killed one published
-        found = [*check_catalog(lake, catalog)] if is_whole else []
+        found = [] if is_interrupted(lake, catalog) else [*check_catalog(lake, catalog)]
         found += check_files(lake, catalog, shown, schemas)
     if found:
         lines = [f"  {finding}" for finding in found[:10]]

@@ -12,7 +12,7 @@ from warehouse.errors import LakeError
 from warehouse.lake import LAKE
 from warehouse.lineage import content_of, content_of_load
 from warehouse.quoting import literal, qualified
-from warehouse.seal import Finding, check_catalog, check_copy, check_files, read_seals
+from warehouse.seal import Finding, check_catalog, check_copy, check_files, is_interrupted, read_seals
 from warehouse.storage import list_data_files
 
 if TYPE_CHECKING:
@@ -42,7 +42,11 @@ def find_damage(lake: Lake, anchor: str | None = None) -> Iterator[Finding]:
                 return
             if anchor is not None and anchor not in {seal.hash for seal in seals}:
                 yield Finding("chain", f"seal {anchor}", "is in no version of this lake")
-            yield from check_catalog(lake, catalog)
+            if is_interrupted(lake, catalog):
+                what = "was published by a writer that was killed before it sealed it: the next run seals it"
+                yield Finding("version", f"version {seals[-1].version + 1}", what)
+            else:
+                yield from check_catalog(lake, catalog)
             for finding in check_files(lake, catalog):
                 damaged.add(finding.place.partition(":")[0])
                 yield finding
