@@ -53,7 +53,8 @@ catalog = sqlite3.connect(sys.argv[1])
 catalog.text_factory = bytes
 state = hashlib.sha256()
 try:
-    for name, kind, sql in catalog.execute("select name, type, sql from sqlite_master order by name").fetchall():
+    definitions = "select name, type, sql from sqlite_master order by name"
+    for name, kind, sql in catalog.execute(definitions).fetchall():
         state.update(repr((name, kind, sql)).encode())
         if kind == b"table":
             rows = catalog.execute(f'select * from "{name.decode()}"').fetchall()
