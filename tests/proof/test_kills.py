@@ -252,7 +252,7 @@ def test_an_undisturbed_second_delivery_gives_what_a_fresh_lake_gives(ground: Gr
 def test_a_killed_run_leaves_whole_versions_and_the_next_ends_as_if_undisturbed(
     number: int, ground: Ground, tmp_path: Path
 ) -> None:
-    chance = random.Random(number)  # noqa: S311 - moments of kills are no secrets
+    chance = random.Random(number)
     aim = ("any", "any", "any", "publish", "publish", "any", "any", "any", "publish", "catalog")[number % 10]
     delivery = ground.first if number % 2 or aim == "catalog" else ground.second
     home = tmp_path / "home"

@@ -64,7 +64,7 @@ def test_a_damaged_real_file_is_read_or_refused(test_data, tmp_path, kind, path,
     file = tmp_path / "x"
     refused: list[str] = []
     for seed in range(DAMAGES_OF_EACH):
-        chance = random.Random(seed)  # noqa: S311 - damages, no secrets
+        chance = random.Random(seed)
         content = bytearray(whole)
         for _ in range(chance.randint(1, 4)):
             # Half of the damages are where the headers are.
