@@ -96,7 +96,9 @@ def _hold_in_catalog(lake: Lake) -> Iterator[None]:
         )
         yield
     finally:
-        # The transaction ends with the connection, and the lock with the transaction.
+        # Ended before it is closed: DuckDB aborts the process if the connection to the server was lost.
+        with contextlib.suppress(duckdb.Error):
+            connection.execute("rollback")
         connection.close()
 
 

@@ -16,7 +16,7 @@ from warehouse.lineage import code_version, digest
 from warehouse.meta import FORMAT, LEDGERS, VIEWS
 from warehouse.quoting import identifier, literal, qualified
 from warehouse.seal import seal_version
-from warehouse.storage import mark_writing
+from warehouse.storage import mark_writing, writing_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -101,6 +101,7 @@ def _commit(writer: Writer, store: Store, write: Callable[[Store], None], note: 
             f"call {STORE}.set_commit_message(?, ?, extra_info => ?)",
             [note.author, note.message, as_json(note.extra)],
         )
+        _refuse_swept(writer)
         connection.execute("commit")
     except BaseException:
         _roll_back(connection)
@@ -112,6 +113,15 @@ def _refuse_moved(writer: Writer, newest: int) -> None:
         raise LakeMovedOnError(
             f"{writer.lake.study_id}: nothing was published: another process published version {newest}"
             f" after this one had read version {writer.version}: run again"
+        )
+
+
+def _refuse_swept(writer: Writer) -> None:
+    """Refuse to commit files that another writer, to whom our lock was lost, has taken for leftovers."""
+    if not writing_file(writer.lake).exists():
+        raise LakeMovedOnError(
+            f"{writer.lake.study_id}: nothing was published: another process took over the lake while this"
+            " one was writing: run again"
         )
 
 

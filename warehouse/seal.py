@@ -87,13 +87,14 @@ def read_seals(catalog: Catalog) -> list[Seal]:
 def seal_version(lake: Lake, catalog: Catalog, version: int, note: str | None = None) -> Seal:
     """Seal the newest version: hash the files that it brought, and all that the catalog holds."""
     catalog.make_own_tables()
+    if (seals := read_seals(catalog)) and seals[-1].version >= version:
+        return seals[-1]  # our lock was lost, and the writer after us sealed it for us
     known = read_files(catalog)
     catalog.execute("begin")
     for file in catalog.list_files():
         if file.path not in known:
             catalog.insert("trialhouse_file", file.path, *hash_file(lake.data_folder / file.path), version)
     catalog.execute("commit")
-    seals = read_seals(catalog)
     body = json.dumps(
         {
             "snapshot": read_snapshots(catalog).get(version),
@@ -166,10 +167,14 @@ def seal_interrupted(lake: Lake, catalog: Catalog) -> None:
     Raises
     ------
     LakeError
-        If the newest version has no seal and no killed writer accounts for it: something else made it.
+        If the newest version has no seal and no killed writer accounts for it: something else made it. Or if
+        the data folder knows a version that the catalog does not.
     """
     seals = read_seals(catalog)
     version = _newest(catalog)
+    for finding in _check_marker(lake, catalog, seals) if seals else ():
+        if finding.kind == "chain":  # the catalog was put back, or is a copy of that which wrote here
+            raise LakeError(f"{lake.study_id}: {finding}: see `trialhouse verify {lake.study_id}`")
     if version == (seals[-1].version if seals else 0):
         if seals and writing_file(lake).exists():
             _finish(lake, catalog, seals[-1])

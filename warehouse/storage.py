@@ -138,8 +138,8 @@ def list_data_files(folder: Path) -> set[str]:
 def remove_orphans(lake: Lake, connection: duckdb.DuckDBPyConnection) -> None:
     """Remove the data files that a killed writer of this catalog left without a version that names them.
 
-    A file is removed only if DuckLake knows it as an orphan and it came after the killed writer began: what
-    else lies in the folder is somebody's, and stays.
+    A file is removed only if DuckLake wrote it and knows it as an orphan, and it came after the killed writer
+    began: what else lies in the folder is somebody's, and stays.
     """
     marker = writing_file(lake)
     try:
@@ -157,6 +157,10 @@ def remove_orphans(lake: Lake, connection: duckdb.DuckDBPyConnection) -> None:
     root = lake.data_folder.resolve()
     for (name,) in orphans:
         path = root / name
-        if path.resolve().is_relative_to(root) and path.relative_to(root).as_posix() not in before:
+        if (
+            path.resolve().is_relative_to(root)
+            and path.relative_to(root).as_posix() not in before
+            and path.name.startswith("ducklake-")  # as DuckLake names what it writes
+        ):
             path.unlink(missing_ok=True)
     marker.unlink(missing_ok=True)

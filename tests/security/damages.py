@@ -53,8 +53,8 @@ catalog = sqlite3.connect(sys.argv[1])
 catalog.text_factory = bytes
 state = hashlib.sha256()
 try:
-    definitions = "select name, type, sql from sqlite_master order by name"
-    for name, kind, sql in catalog.execute(definitions).fetchall():
+    objects = catalog.execute("select name, type, sql from sqlite_master order by name").fetchall()
+    for name, kind, sql in objects:
         state.update(repr((name, kind, sql)).encode())
         if kind == b"table":
             rows = catalog.execute(f'select * from "{name.decode()}"').fetchall()
@@ -593,4 +593,4 @@ def schedule(count: int) -> Iterator[tuple[int, str]]:
 
 def damage(lake: Lake, number: int, kind: str) -> str:
     """Damage a lake; the number decides how."""
-    return DAMAGES[kind](lake, random.Random(f"{number} {kind}"))
+    return DAMAGES[kind](lake, random.Random(f"{number} {kind}"))  # noqa: S311 - damages are no secrets

@@ -31,7 +31,7 @@ def make_small_lake(lake: Lake) -> None:
         put_stage(lake, f"run-{number}", stage, tables)
 
 
-def put_stage(lake: Lake, run_id: str, stage: str, tables: Mapping[str, str]) -> int:
+def put_stage(lake: Lake, run_id: str, stage: str, tables: Mapping[str, str], at: datetime = LANDED) -> int:
     """Publish tables as a stage does: with their lineage, or the files they came from, and the run."""
     with lake.write(reads_files=stage == "ingest") as writer:
         connection, version = writer.connection, writer.version + 1
@@ -41,7 +41,7 @@ def put_stage(lake: Lake, run_id: str, stage: str, tables: Mapping[str, str]) ->
             schema, _, name = table.partition(".")
             connection.execute(f"create schema if not exists {schema}")
             own = (
-                f", '{name}.csv' as _source_file, timestamp '{LANDED}' as _loaded_at, i + 2 as _source_row"
+                f", '{name}.csv' as _source_file, timestamp '{at}' as _loaded_at, i + 2 as _source_row"
                 if schema == "raw"
                 else ""
             )
@@ -59,7 +59,7 @@ def put_stage(lake: Lake, run_id: str, stage: str, tables: Mapping[str, str]) ->
                         "status": "delivered",
                         "rows": rows,
                         "columns": json.dumps(["i", "v"]),
-                        "loaded_at": LANDED,
+                        "loaded_at": at,
                         "version": version,
                         "content": content_of_load(connection, table, ["i", "v"]),
                     }
@@ -76,7 +76,7 @@ def put_stage(lake: Lake, run_id: str, stage: str, tables: Mapping[str, str]) ->
             append(store, "source_file", files)
             run = {"run_id": run_id, "stage": stage, "version": version, "status": "published"}
             told = {"author": "tester", "message": f"{stage} of {run_id}", "code_version": code_version()}
-            append(store, "run", [{**run, **told, "started_at": LANDED, "finished_at": LANDED}])
+            append(store, "run", [{**run, **told, "started_at": at, "finished_at": at}])
 
         extra = {"run_id": run_id, "stage": stage, "tables": list(tables), "status": "published"}
         return publish(writer, write, Note("tester", f"{stage} of {run_id}", extra))
