@@ -93,7 +93,11 @@ def seal_version(lake: Lake, catalog: Catalog, version: int, note: str | None = 
     catalog.execute("begin")
     for file in catalog.list_files():
         if file.path not in known:
-            catalog.insert("trialhouse_file", file.path, *hash_file(lake.data_folder / file.path), version)
+            try:
+                size, digest = hash_file(lake.data_folder / file.path)
+            except OSError:  # of an older lake that has lost it: verify names it
+                continue
+            catalog.insert("trialhouse_file", file.path, size, digest, version)
     catalog.execute("commit")
     body = json.dumps(
         {
@@ -155,7 +159,8 @@ def is_interrupted(lake: Lake, catalog: Catalog) -> bool:
     newest = _newest(catalog)
     return (
         writing_file(lake).exists()
-        and newest == (seals[-1].version if seals else 0) + 1
+        # An older lake is sealed for the first time when it is upgraded.
+        and (newest == seals[-1].version + 1 if seals else newest > 0)
         # Every publication of ours says more than DuckLake does by itself.
         and read_snapshots(catalog)[newest]["extra"] is not None
     )
@@ -337,15 +342,14 @@ def check_files(
         until = "on" if file.last_version is None else f"to {file.last_version}"
         versions = f"versions {file.first_version} {until}"
         is_past = file.last_version is not None
-        if file.path not in recorded:
-            if file.first_version == unsealed:
-                continue
-            yield Finding("file", place, f"was not written by trialhouse ({versions})", is_past)
-            continue
         try:
             size, digest = hash_file(path)
         except OSError as error:
             yield Finding("file", place, f"cannot be read: {error.strerror} ({versions})", is_past)
+            continue
+        if file.path not in recorded:
+            if file.first_version != unsealed:
+                yield Finding("file", place, f"was not written by trialhouse ({versions})", is_past)
             continue
         expected_size, expected = recorded[file.path]
         if size != expected_size:

@@ -82,7 +82,7 @@ def count_up(lake: Lake, chance: random.Random) -> int:
 
 def build(lake: Lake, seed: str, is_locked: bool) -> list[str]:
     """Count up some times, pausing at random; return what came of each."""
-    chance = random.Random(seed)  # noqa: S311 - pauses are no secrets
+    chance = random.Random(seed)
     said = []
     with pytest.MonkeyPatch.context() as patch:
         for module, step in (

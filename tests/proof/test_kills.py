@@ -2,8 +2,8 @@
 
 The delivery is the simulated study with 500 genes, the fewest that the simulation writes. Half of the kills
 hit the first run of a fresh lake, half a run that lands a second delivery in a lake of three versions. Most
-moments are spread over the whole duration of a run; the others are aimed at publishing and at the making of
-the catalog.
+moments are spread over the whole duration of a run; the others are aimed at publishing, at the moment between
+a commit and its seal, and at the making of the catalog. The last kills hit upgrades of lakes of older code.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
+import sys
+import tarfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -24,9 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from warehouse.errors import LakeError
+from warehouse.catalog import open_catalog
+from warehouse.errors import LakeError, LakeFormatError
 from warehouse.lake import Lake, open_lake
+from warehouse.migrations import upgrade
+from warehouse.seal import read_seals, refuse_damage
 from warehouse.settings import Settings
+from warehouse.storage import MARKER
+from warehouse.verification import verify
 from warehouse.versions import versions
 
 if TYPE_CHECKING:
@@ -37,13 +43,24 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.proof
 
 STUDY = "nl_ruxolitinib"
-KILLS = 50
+KILLS, UPGRADES = 40, 10
 GENES = 500
 # The last delivery's seed decides the results; the first only has to differ from it.
 FIRST_SEED, SECOND_SEED = 1, 2
 SCHEMAS = ("staging", "sdtm", "omics", "adam", "results", "reports")
 STAGES = ("ingest", "build", "analyze", "report")
 GIVE_UP_SECONDS = 600
+OLD_LAKES = (("14df529", STUDY, 8), ("duckdb_1_4", "small_trial", 3), ("6132e38", STUDY, 8))
+UPGRADE = """
+import sys
+from pathlib import Path
+from warehouse.lake import open_lake
+from warehouse.migrations import upgrade
+from warehouse.settings import Settings
+
+print("ready", flush=True)
+upgrade(open_lake(sys.argv[1], Settings(home=Path(sys.argv[2]), catalog="sqlite", storage=None)))
+"""
 
 Contents = dict[str, tuple[str, int]]
 
@@ -141,25 +158,19 @@ def has_catalog(lake: Lake) -> bool:
 
 def orphans(lake: Lake) -> set[str]:
     """Return what lies in a lake's folder and belongs to no version, asking the catalog without DuckLake."""
-    with sqlite3.connect(f"file:{lake.catalog_file}?mode=ro", uri=True) as catalog:
-        named = {
-            Path(path).name
-            for table in (
-                "ducklake_data_file",
-                "ducklake_delete_file",
-                "ducklake_files_scheduled_for_deletion",
-            )
-            for (path,) in catalog.execute(f"select path from {table}")
-        }
-    catalog.close()
-    parquet = {file.name for file in (lake.folder / "data").rglob("*") if file.is_file()} - named
-    spilled = {str(file) for file in (lake.folder / "tmp").rglob("*")}
+    with open_catalog(lake) as catalog:
+        named = {file.path for file in catalog.list_files()}
+        named |= {path for (path,) in catalog.read("ducklake_files_scheduled_for_deletion", "path")}
+    found = {file.relative_to(lake.data_folder) for file in lake.data_folder.rglob("*") if file.is_file()}
+    stray = {file.as_posix() for file in found} - named - {MARKER}
+    spilled = {str(file) for file in lake.scratch.rglob("*")}
     # A page and the note of the last run are written under a name with a dot and then put in place.
     unfinished = {
         file.name for folder in (lake.folder, lake.folder / "reports") for file in folder.glob(".*")
     }
+    unfinished |= {file.name for file in lake.folder.glob("*.unfinished")}
     marker = {file.name for file in lake.folder.glob("writing")}
-    return parquet | spilled | unfinished | marker
+    return stray | spilled | unfinished | marker
 
 
 def run_in_this_process(home: str, data: str, api: str, secret: str) -> int:
@@ -253,7 +264,7 @@ def test_a_killed_run_leaves_whole_versions_and_the_next_ends_as_if_undisturbed(
     number: int, ground: Ground, tmp_path: Path
 ) -> None:
     chance = random.Random(number)
-    aim = ("any", "any", "any", "publish", "publish", "any", "any", "any", "publish", "catalog")[number % 10]
+    aim = ("any", "any", "any", "publish", "seal", "any", "any", "seal", "publish", "catalog")[number % 10]
     delivery = ground.first if number % 2 or aim == "catalog" else ground.second
     home = tmp_path / "home"
     hit = None
@@ -273,6 +284,9 @@ def test_a_killed_run_leaves_whole_versions_and_the_next_ends_as_if_undisturbed(
     numbers: list[int] = []
     if delivery.start or has_catalog(lake):
         numbers = refuse_unwhole(lake)
+        refuse_damage(lake)
+        if len(numbers) > count_seals(lake):
+            hit += ", before its seal"
         with lake.read() as connection:
             for version, content in delivery.versions_before.items():
                 assert contents(connection, version) == content
@@ -284,6 +298,8 @@ def test_a_killed_run_leaves_whole_versions_and_the_next_ends_as_if_undisturbed(
     with lake.read() as connection:
         assert contents(connection, before + len(STAGES) - 1) == delivery.expected
     assert orphans(lake) == set()
+    assert count_seals(lake) == before + len(STAGES) - 1
+    assert verify(lake) == []
     assert (lake.folder / "reports" / f"{STUDY}-v{before + len(STAGES) - 1}.html").is_file()
     shutil.rmtree(home)
 
@@ -307,7 +323,9 @@ def kill(
                 while marker.exists():
                     time.sleep(0.001)
             await_file(process, marker)
-            time.sleep(chance.uniform(0, 0.5))
+            if aim == "seal":  # the commit is what makes the log of the catalog grow
+                await_growth(process, folder / "catalog.sqlite-wal")
+            time.sleep(chance.uniform(0, 0.1 if aim == "seal" else 0.5))
     finally:
         ended = process.poll() is not None
         if not ended:
@@ -327,3 +345,59 @@ def kill(
 def await_file(process: subprocess.Popen[bytes], file: Path) -> None:
     while not file.exists() and process.poll() is None:
         time.sleep(0.001)
+
+
+def await_growth(process: subprocess.Popen[bytes], file: Path) -> None:
+    def size() -> int:
+        return file.stat().st_size if file.exists() else 0
+
+    before = size()
+    while size() <= before and process.poll() is None:
+        time.sleep(0.001)
+
+
+def count_seals(lake: Lake) -> int:
+    with open_catalog(lake) as catalog:
+        return len(read_seals(catalog))
+
+
+@pytest.mark.parametrize("number", range(UPGRADES))
+def test_a_killed_upgrade_leaves_an_older_or_an_upgraded_lake_and_the_next_finishes(
+    number: int, tmp_path: Path
+) -> None:
+    name, study, before = OLD_LAKES[number % len(OLD_LAKES)]
+    whole = tmp_path / "whole"
+    with tarfile.open(Path(__file__).parents[1] / "warehouse" / "old_lakes" / f"{name}.tar.xz") as archive:
+        archive.extractall(whole, filter="data")
+    command = [sys.executable, "-c", UPGRADE, study]
+
+    def start(home: Path) -> subprocess.Popen[bytes]:
+        shutil.copytree(whole, home)
+        process = subprocess.Popen(
+            [*command, str(home)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        return process
+
+    started = time.monotonic()
+    assert start(tmp_path / "undisturbed").wait(GIVE_UP_SECONDS) == 0
+    seconds = time.monotonic() - started
+    process = start(tmp_path / "home")
+    chance = random.Random(number)
+    time.sleep(seconds * (number + chance.random()) / UPGRADES)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+    lake = open_lake(study, Settings(home=tmp_path / "home", catalog="sqlite", storage=None))
+    try:
+        with lake.read() as connection:
+            assert versions(connection).height in (before, before + 1)
+    except LakeFormatError as error:
+        assert "trialhouse upgrade" in str(error)  # noqa: PT017 - a lake of an older DuckLake cannot be read
+    upgrade(lake)
+    assert upgrade(lake) == []
+    with lake.read() as connection:
+        assert versions(connection).height == before + 1
+    assert verify(lake) == []
+    assert orphans(lake) == set()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from warehouse.lake import Lake, open_lake
+from warehouse.lake import Lake, Store, open_lake
 from warehouse.publish import Note, publish, replace
+from warehouse.seal import refuse_damage
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
@@ -39,16 +40,18 @@ class Seen:
 
 def put(lake: Lake, value: int) -> None:
     """Publish tables that must always agree."""
-    with lake.write() as connection:
-        connection.execute("create schema if not exists sdtm")
+    with lake.write() as writer:
+        writer.connection.execute("create schema if not exists sdtm")
         for table, rows in ROWS.items():
-            connection.execute(f"create or replace table {table} as select {value} as v from range({rows})")
+            writer.connection.execute(
+                f"create or replace table {table} as select {value} as v from range({rows})"
+            )
 
-        def write(inner: duckdb.DuckDBPyConnection) -> None:
+        def write(store: Store) -> None:
             for table in ROWS:
-                replace(inner, table, f"memory.{table}", None, {})
+                replace(store, table, None, {})
 
-        publish(lake, connection, write, Note("proof", f"value {value}", {"tables": list(ROWS)}))
+        publish(writer, write, Note("proof", f"value {value}", {"tables": list(ROWS)}))
 
 
 def value_of(connection: duckdb.DuckDBPyConnection) -> int:
@@ -94,6 +97,7 @@ def test_a_thousand_reads_during_writes_see_whole_versions(
         seen = read_often(lake, lake.folder / "writing")
         done.set()
         published = writing.get(timeout=120)
+    refuse_damage(lake)
     assert len(seen.values) == OPENINGS * READS_EACH
     assert list(seen.values) == sorted(seen.values), "a reader went back to an older version"
     versions_seen = Counter(seen.values)

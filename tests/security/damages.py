@@ -593,4 +593,4 @@ def schedule(count: int) -> Iterator[tuple[int, str]]:
 
 def damage(lake: Lake, number: int, kind: str) -> str:
     """Damage a lake; the number decides how."""
-    return DAMAGES[kind](lake, random.Random(f"{number} {kind}"))  # noqa: S311 - damages are no secrets
+    return DAMAGES[kind](lake, random.Random(f"{number} {kind}"))

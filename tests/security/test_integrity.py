@@ -138,7 +138,7 @@ def test_a_damaged_marker_is_written_again(lake: Lake) -> None:
 
 def test_a_table_that_a_run_makes_is_dropped_and_named(lake: Lake) -> None:
     newest = max((lake.data_folder / "sdtm" / "lb").glob("*.parquet"), key=lambda file: file.name)
-    flip(newest, random.Random(1))  # noqa: S311 - damages are no secrets
+    flip(newest, random.Random(1))
     done = repair(lake)
     assert done == ["sdtm.lb: dropped; `trialhouse run small` makes it again from raw"]
     refuse_damage(lake)
@@ -177,7 +177,7 @@ def test_a_deleted_folder_of_results_is_repaired(lake: Lake) -> None:
 
 
 def test_catalog_and_files_damaged_together_are_both_mended(lake: Lake) -> None:
-    delete_file(lake, random.Random(5))  # noqa: S311 - damages are no secrets
+    delete_file(lake, random.Random(5))
     lake.catalog_file.write_bytes(SPOILED)
     done = "\n".join(repair(lake))
     assert "the catalog was put back" in done

@@ -23,7 +23,7 @@ from warehouse.versions import versions
 
 LAKES = Path(__file__).parent / "old_lakes"
 STUDY = "nl_ruxolitinib"
-COMMITS = tuple(sorted(file.name.partition(".")[0] for file in LAKES.glob("*.tar.xz")))
+COMMITS = tuple(sorted(file.stem for file in LAKES.glob("*.json")))
 # The stages before any result, the first results, a stopped build, the newest results.
 SHOWN = (("14df529", 1), ("14df529", 3), ("14df529", 5), ("6132e38", 2), ("6132e38", 8))
 

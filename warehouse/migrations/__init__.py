@@ -18,7 +18,7 @@ from warehouse.locking import hold_lock
 from warehouse.meta import FORMAT
 from warehouse.publish import append, make_views, record_format
 from warehouse.quoting import identifier
-from warehouse.seal import copy_catalog, seal_version
+from warehouse.seal import copy_catalog, is_interrupted, seal_interrupted, seal_version
 from warehouse.storage import claim_storage, mark_writing, remove_orphans
 
 if TYPE_CHECKING:
@@ -57,8 +57,18 @@ def upgrade(lake: Lake) -> list[str]:
         with lake.open_store(may_migrate=is_other_ducklake) as store:
             found = read_format(store.connection, STORE)
             newest = newest_version(store.connection, STORE)
-        if found > FORMAT or not newest:
+        if found > FORMAT:
+            raise LakeFormatError(
+                f"the lake of {lake.study_id} has format {found}, made by a newer trialhouse, and this one"
+                f" knows formats up to {FORMAT}: install the newer one"
+            )
+        if not newest:
             return done
+        with open_catalog(lake, is_writable=True) as catalog:
+            if is_interrupted(lake, catalog):
+                claim_storage(lake, catalog)
+                seal_interrupted(lake, catalog)
+                done.append(f"version {newest}: sealed, which an upgrade that was killed left to do")
         if found < FORMAT and not is_other_ducklake:
             done.append(f"the catalog as it was is kept in {back_up_catalog(lake, f'format-{found}')}")
         for number, (name, sql) in sorted(read_migrations().items()):
