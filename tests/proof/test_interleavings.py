@@ -37,6 +37,11 @@ ON_POSTGRES = 140  # the others are of two homes with a catalog each
 BUILDS_EACH = 2
 ROWS = 200
 LONGEST_PAUSE = 0.15
+REFUSED = {
+    "belongs to another lake": "other lake",
+    "uses the catalog": "busy",
+    "cannot be opened": "the other makes the lake",
+}
 
 
 def lake_at(home: Path, storage: Path, catalog: str, study: str) -> Lake:
@@ -101,7 +106,8 @@ def build(lake: Lake, seed: str, is_locked: bool) -> list[str]:
             except LakeMovedOnError:
                 said.append("refused: moved on")
             except LakeError as error:
-                said.append("refused: " + ("other lake" if "another lake" in str(error) else "busy"))
+                refused = next((why for phrase, why in REFUSED.items() if phrase in str(error)), None)
+                said.append(f"refused: {refused}" if refused else f"failed: {error}")
             except Exception as error:  # noqa: BLE001 - the proof tells what should not have happened
                 said.append(f"failed: {error!r}")
     return said

@@ -88,7 +88,10 @@ def unlocked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warehouse.lake, "hold_lock", lambda _: contextlib.nullcontext())
 
 
-@pytest.mark.parametrize("table", ["a", "b"], ids=["same table", "other table"])
+TABLES = [pytest.param("a", id="same table"), pytest.param("b", id="other table")]
+
+
+@pytest.mark.parametrize("table", TABLES)
 def test_of_two_builds_of_one_version_the_second_is_refused(lake: Lake, unlocked: None, table: str) -> None:
     with lake.write() as one, lake.write() as other:
         assert one.version == other.version == 1
@@ -100,7 +103,7 @@ def test_of_two_builds_of_one_version_the_second_is_refused(lake: Lake, unlocked
     assert put(lake, table) == 3
 
 
-@pytest.mark.parametrize("table", ["a", "b"], ids=["same table", "other table"])
+@pytest.mark.parametrize("table", TABLES)
 def test_of_two_commits_at_the_worst_moment_one_is_refused(
     lake: Lake, unlocked: None, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

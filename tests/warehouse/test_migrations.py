@@ -208,7 +208,7 @@ def test_a_corrected_view_reaches_the_lake_with_the_next_publication(
     assert verify(lake) == []
 
 
-@pytest.mark.parametrize("name", ["14df529", OF_OTHER_DUCKLAKE])
+@pytest.mark.parametrize("name", ["6132e38", OF_OTHER_DUCKLAKE])
 def test_a_step_that_fails_leaves_the_lake_as_it_was(
     unpacked: dict[str, Path], tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,10 +229,7 @@ def test_a_step_that_fails_leaves_the_lake_as_it_was(
     ("step", "moment"),
     [
         ("back_up_catalog", "after"),
-        ("record_format", "after"),
-        ("_record_run", "after"),
         ("seal_version", "before"),
-        ("seal_version", "after"),
     ],
 )
 def test_an_upgrade_that_is_killed_is_finished_by_the_next(
