@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from tasks.erasing import keep_out_erased
 from tasks.identifiers import withhold
 from tasks.modelling import PROVENANCE, count, current_files
 from tasks.readers import PREFIX, check_sha256, find_pieces, not_declared, pin_archive, read, sha256_of
@@ -94,7 +95,7 @@ def landed_files(connection: duckdb.DuckDBPyConnection, version: int) -> dict[st
 
 def land_source(stage: Stage, delivery: Delivery) -> bool:
     """Read a source's new files and prepare their landing; return whether there is anything to land."""
-    landed = _read_new(stage, delivery)
+    landed = keep_out_erased(stage, delivery.source, _read_new(stage, delivery))
     # Written down only now: reading may fail and be tried again.
     for file in delivery.withdrawn:
         log.warning(

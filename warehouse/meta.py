@@ -172,10 +172,36 @@ LEDGERS: Mapping[str, Ledger] = {
             "changed_at": ("TIMESTAMP", "UTC"),
         },
     ),
+    "erasure": Ledger(
+        "Participants erased from all versions, unnamed. grain: one row per erasure",
+        {
+            "version": ("BIGINT", "version of the lake that records the erasure"),
+            "erased_at": ("TIMESTAMP", "UTC"),
+            "author": ("VARCHAR", "TRIALHOUSE_AUTHOR, else the user's name"),
+            "reason": ("VARCHAR", "why, as given to the command"),
+            "rows": ("BIGINT", "rows removed or masked, over all versions"),
+            "files": ("BIGINT", "data files written anew"),
+            "versions": ("VARCHAR", "JSON list of the versions whose rows were changed"),
+            "salt": ("VARCHAR", "of the hashes"),
+            "key_hashes": ("VARCHAR", "JSON list: salted hash of each identifier of the participant"),
+            "code_version": ("VARCHAR", "version and hash of the code that erased"),
+        },
+    ),
+    "erased_content": Ledger(
+        "What tables of earlier versions hold since an erasure."
+        " grain: one row per erased_in, target, version, source_file",
+        {
+            "erased_in": ("BIGINT", "version of the lake that records the erasure"),
+            "target": ("VARCHAR", "table changed"),
+            "version": ("BIGINT", "version of the lake that made the table, or that the file landed in"),
+            "source_file": ("VARCHAR", "delivered file, for a table of raw"),
+            "content": ("VARCHAR", "hash of the rows that stayed"),
+        },
+    ),
 }
 
 # The shape of a lake: its ledgers and views. A change of it is a migration, with a number above the last.
-FORMAT = 2
+FORMAT = 3
 
 # What SQL models may know of study.toml.
 STUDY_TABLES = (
