@@ -103,7 +103,7 @@ def plan_erasure(lake: Lake, name: str) -> Plan:
         path
         for path in sorted(lake.folder.glob("reports/**/*"))
         if path.is_file()
-        and participant.is_in(path.read_text(encoding="utf-8", errors="replace") + path.name)
+        and participant.is_in(path.read_text(encoding="utf-8", errors="replace") + "\n" + path.name)
     )
     return Plan(participant, tuple(held), reports, _copies(lake))
 
@@ -111,7 +111,7 @@ def plan_erasure(lake: Lake, name: str) -> Plan:
 def erase(
     lake: Lake, name: str, reason: str, before: Callable[[Participant], object] = lambda _: None
 ) -> tuple[Plan | None, int]:
-    """Erase a participant; return what was erased, None if that was done before, and the version that says so.
+    """Erase a participant; return what was erased, None if that was done before, and the version of it.
 
     `before` cleans what lies outside the lake's folder: afterwards nothing knows all the identifiers.
     """

@@ -147,7 +147,9 @@ def gather_keys(name: str, rows: Iterable[Sequence[tuple[str, str]]]) -> Partici
             spelt.setdefault(value.lower(), value)
     named = name if name in holding else spelt.get(name.strip().lower())
     if named is None:
-        raise UnknownParticipantError("the participant named is not in the lake, in any version: nothing was erased")
+        raise UnknownParticipantError(
+            "the participant named is not in the lake, in any version: nothing was erased"
+        )
     if len(people[named]) > 1:
         raise LakeError(
             "the identifier named is that of several participants: nothing was erased: name one by USUBJID"

@@ -105,9 +105,10 @@ def identify(catalog: Catalog, chunks: Iterable[Chunk], name: str) -> Participan
             if len(place) == len(("file", "row")):
                 delivered[place] = cells
     for chunk in chunks:
-        if not chunk.table.startswith("raw.") or not (people := _people(chunk)):
+        people, places = _people(chunk), ["_source_file", "_source_row"]
+        if not chunk.table.startswith("raw.") or not people or not chunk.columns.keys() >= set(places):
             continue
-        for cells, place in _read_cells(catalog, chunk, people, ["_source_file", "_source_row"]):
+        for cells, place in _read_cells(catalog, chunk, people, places):
             if place in delivered:
                 rows.add((*cells, *delivered[place]))
     # A cell that stands alone tells nothing of another.
