@@ -49,19 +49,19 @@ def erase(
         return
     if environment.running_server():
         raise LakeError("erase: `trialhouse up` is running, and its database is to be cleaned: end it first")
-    plan, version = carry_out(
+    done, version = carry_out(
         lake,
         participant,
         reason,
         before=lambda found: clean_prefect(environment.prefect_folder(), found),
     )
-    if plan is None:
+    if done is None:
         output.say(f"{lake.study_id}: the participant was erased already, in version {version}")
         return
     output.say(
-        f"{lake.study_id}: version {version}: {plan.rows} rows erased, {len(plan.files)} data files written"
-        f" anew, {len(plan.reports)} reports removed; older versions no longer hold the participant"
+        f"{lake.study_id}: version {version}: {done.rows} rows erased, {len(done.files)} data files written"
+        f" anew, {len(done.reports)} reports removed; older versions no longer hold the participant"
     )
     with contextlib.suppress(TrialhouseError):  # the delivered files may be elsewhere by now
-        for file in find_delivered(data_root(loaded, lake.settings), plan.participant):
+        for file in find_delivered(data_root(loaded, lake.settings), done.participant):
             output.say(f"still delivered outside the lake: {file}")
