@@ -377,7 +377,8 @@ def test_a_killed_upgrade_leaves_an_older_or_an_upgraded_lake_and_the_next_finis
             [*command, str(home)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
         )
         assert process.stdout
-        assert process.stdout.readline() == b"ready\n"
+        with process.stdout as said:
+            assert said.readline() == b"ready\n"
         return process
 
     started = time.monotonic()

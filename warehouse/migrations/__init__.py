@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from warehouse.catalog import open_catalog
+from warehouse.connection import sweep_spilled
 from warehouse.errors import LakeError, LakeFormatError
 from warehouse.lake import STORE, as_json, newest_version, read_format
 from warehouse.lineage import code_version
@@ -51,6 +52,7 @@ def upgrade(lake: Lake) -> list[str]:
     lake.scratch.mkdir(parents=True, exist_ok=True)
     done: list[str] = []
     with hold_lock(lake):
+        sweep_spilled(lake.scratch)
         is_other_ducklake = _is_older_ducklake(lake)
         if is_other_ducklake:
             done.append(f"the catalog as it was is kept in {back_up_catalog(lake, 'older-ducklake')}")
