@@ -107,7 +107,10 @@ def make_version(lake, note, limit):
         publish(writer, write, Note(note.author, note.message, run))
 
 
-@pytest.fixture(scope="module", params=[0, 10], ids=["files", "inlined"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(0, id="files"), pytest.param(10, id="inlined", marks=pytest.mark.proof)],
+)
 def made(request, tmp_path_factory):
     """Make a lake of three versions once, its small tables in files or in the catalog."""
     home = tmp_path_factory.mktemp("made")
@@ -203,7 +206,10 @@ KILLS = (
 )
 
 
-@pytest.mark.parametrize(("step", "is_after"), KILLS)
+@pytest.mark.parametrize(
+    ("step", "is_after"),
+    [KILLS[3], *(pytest.param(*kill, marks=pytest.mark.proof) for kill in (*KILLS[:3], *KILLS[4:]))],
+)
 def test_an_interrupted_erasure_is_finished_by_the_same_command(lake, monkeypatch, step, is_after):
     before = read_all(lake)
     done = getattr(erasure, step)
