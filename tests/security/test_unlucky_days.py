@@ -430,7 +430,7 @@ def test_no_room_for_an_export(place: Place, monkeypatch: pytest.MonkeyPatch) ->
     assert not list((place.outside / "out").glob(".*"))
 
 
-@pytest.mark.parametrize("size", [100, 40_000])
+@pytest.mark.parametrize("size", [pytest.param(100, marks=pytest.mark.proof), 40_000])
 def test_no_room_for_a_version(place: Place, size: int) -> None:
     """No file may grow beyond a size: by turns tables, catalog or log are the first to fail."""
     data = shutil.copytree(place.study / "data", place.outside / "data")
@@ -495,6 +495,7 @@ def test_letters_that_the_terminal_does_not_have(place: Place, form: str, encodi
     assert "λ é 病" in done.out or "\\u03bb" in done.out
 
 
+@pytest.mark.proof
 def test_closed_standard_streams(place: Place) -> None:
     """A file that is opened must not take the place of a closed stream, and be written into."""
     code = "import sys; from flows.cli import main; main(sys.argv[1:])"

@@ -81,7 +81,9 @@ DAMAGES = (cut, scrambled, scrambled_inside, emptied, deleted)
 
 
 @pytest.mark.parametrize("how", DAMAGES, ids=lambda how: how.__name__)
-@pytest.mark.parametrize("table", SMALL)
+@pytest.mark.parametrize(
+    "table", [SMALL[0], *(pytest.param(table, marks=pytest.mark.proof) for table in SMALL[1:])]
+)
 def test_the_message_names_table_file_and_command(damage, table, how):
     files = damage(table, how)
     with open_lake(STUDY).read() as connection, pytest.raises(LakeError) as raised:
@@ -117,6 +119,7 @@ def test_a_damaged_lake_ends_with_the_code_of_the_lake():
     assert EXIT_CODES[LakeError] == 8
 
 
+@pytest.mark.proof
 def test_bits_flipped_at_random_are_read_or_named(damage, home):
     """Whatever the bits do, the answer is rows or the one message; what reads but differs is for verify."""
     chance = np.random.default_rng(20261201)

@@ -138,13 +138,13 @@ def test_every_version_has_a_report(lake, prepared, version, tmp_path):
     assert f'"from results.treatment_effect_on_expression" --at {version}' in said.replace("&quot;", '"')
 
 
-@pytest.mark.parametrize("form", ["xpt", "dataset-json"])
+@pytest.mark.parametrize("form", [pytest.param("xpt", marks=pytest.mark.proof), "dataset-json"])
 def test_old_versions_are_exported_as_data_sets(lake, tmp_path, form):
     files = export(load_study(STUDY), form, "adam", tmp_path, 3)
     assert len(files) >= len([table for table in lake[3]["rows"] if table.startswith("adam.ad")])
 
 
-@pytest.mark.parametrize("form", ["tables", "ars"])
+@pytest.mark.parametrize("form", [pytest.param("tables", marks=pytest.mark.proof), "ars"])
 def test_statistics_of_old_versions_are_exported_or_said_to_be_missing(lake, tmp_path, form):
     study = load_study(STUDY)
     for version in (2, 8):
