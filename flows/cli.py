@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from flows import environment, erasing, output, signals, upkeep
+from flows import environment, output, signals, upkeep
 from flows.outcome import EXIT_CODES, INTERRUPTED, USAGE, outcome_of
 from warehouse.masking import mask
 
@@ -281,7 +281,7 @@ def up(
 app.command(upkeep.verify)
 app.command(upkeep.repair)
 app.command(upkeep.upgrade)
-app.command(erasing.erase)
+app.command(upkeep.erase)
 
 
 def _begin() -> None:

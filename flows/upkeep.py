@@ -1,4 +1,4 @@
-"""Commands that keep a lake whole: verify, repair, upgrade."""
+"""Commands for the upkeep of a lake: verify, repair, upgrade, erase."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows import output
+from flows import environment, output
 from warehouse.errors import LakeError
 
 Study = Annotated[str, Parameter(help="A study's name, or the path of a study folder.")]
@@ -81,3 +81,41 @@ def upgrade(study: Study) -> None:
         output.say(line)
     if not done:
         output.say(f"{lake.study_id}: the lake has today's format already")
+
+
+def erase(
+    study: Study,
+    participant: Annotated[
+        str, Parameter(help="USUBJID, SUBJID or the identifier as delivered.", allow_leading_hyphen=True)
+    ],
+    *,
+    reason: Annotated[str, Parameter(help="Why, without naming anybody: it is kept with the erasure.")],
+    yes: Annotated[
+        bool, Parameter(negative="", help="Erase; without it only what would be erased is listed.")
+    ] = False,
+) -> None:
+    """Erase a participant from all versions and files of a lake, with an entry in meta.erasure."""
+    import polars as pl
+
+    from warehouse.erasure import erase as carry_out
+    from warehouse.erasure import plan_erasure
+    from warehouse.lake import open_lake
+    from warehouse.study import load_study
+
+    lake = open_lake(load_study(study).id)
+    plan = plan_erasure(lake, participant)
+    if yes:
+        if environment.running_server():
+            raise LakeError("`trialhouse up` runs, and its logs may name the participant: stop it first")
+        for line in carry_out(lake, participant, reason):
+            output.say(line)
+    else:
+        rows = [{"table": table, "rows": count} for table, count in sorted(plan.rows.items())]
+        output.show(pl.DataFrame(rows, schema={"table": pl.String, "rows": pl.Int64}), "table")
+        output.say(f"identifiers: {', '.join(plan.keys.all)}")
+        output.say(f"versions: {', '.join(map(str, plan.versions))}; data files: {plan.files}")
+        for page in plan.reports:
+            output.say(f"report: {page}")
+        output.say(f"{lake.study_id}: nothing is erased yet: `--yes` erases, and nothing brings it back")
+    for file in plan.delivered:
+        output.say(f"outside the lake, and left as it is: delivered file {file}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tasks.erasing import keep_out_erased
+from tasks.erased import keep_out_erased
 from tasks.identifiers import withhold
 from tasks.modelling import PROVENANCE, count, current_files
 from tasks.readers import PREFIX, check_sha256, find_pieces, not_declared, pin_archive, read, sha256_of
@@ -95,7 +95,7 @@ def landed_files(connection: duckdb.DuckDBPyConnection, version: int) -> dict[st
 
 def land_source(stage: Stage, delivery: Delivery) -> bool:
     """Read a source's new files and prepare their landing; return whether there is anything to land."""
-    landed = keep_out_erased(stage, delivery.source, _read_new(stage, delivery))
+    landed = _read_new(stage, delivery)
     # Written down only now: reading may fail and be tried again.
     for file in delivery.withdrawn:
         log.warning(
@@ -116,7 +116,10 @@ def land_source(stage: Stage, delivery: Delivery) -> bool:
         if delivery.withdrawn:
             stage.will_write(f"raw.{delivery.source}", _nothing_to_append)
         return bool(delivery.withdrawn)
-    landed = [withhold(stage, delivery.source, delivered) for delivered in landed]
+    landed = [
+        keep_out_erased(stage, delivery.source, withhold(stage, delivery.source, delivered))
+        for delivered in landed
+    ]
     loaded_at = _next_moment(stage)
     for delivered in landed:
         for remark in delivered.remarks:

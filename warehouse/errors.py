@@ -48,10 +48,6 @@ class LakeMovedOnError(LakeError):
     """Another writer published between the reading and the publishing of this one: nothing was published."""
 
 
-class UnknownParticipantError(LakeError):
-    """No version of the lake holds the participant who is to be erased."""
-
-
 class NoLakeError(LakeError):
     """The study has no lake: no run has published yet."""
 

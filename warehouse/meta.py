@@ -39,7 +39,7 @@ LEDGERS: Mapping[str, Ledger] = {
         "Every stage that published or was stopped. grain: one row per run_id, stage",
         {
             "run_id": ("VARCHAR", "one `trialhouse run` or stage"),
-            "stage": ("VARCHAR", "ingest, build or analyze"),
+            "stage": ("VARCHAR", "ingest, build or analyze; upgrade, repair or erasure"),
             "version": ("BIGINT", "version of the lake that the stage published; orders the stages"),
             "status": ("VARCHAR", "published, or stopped by a critical expectation"),
             "started_at": ("TIMESTAMP", "UTC"),
@@ -173,29 +173,18 @@ LEDGERS: Mapping[str, Ledger] = {
         },
     ),
     "erasure": Ledger(
-        "Participants erased from all versions, unnamed. grain: one row per erasure",
+        "Every erasure of a participant from all versions. grain: one row per run_id",
         {
-            "version": ("BIGINT", "version of the lake that records the erasure"),
+            "run_id": ("VARCHAR", "the run that erased"),
+            "version": ("BIGINT", "version of the lake that the erasure published"),
             "erased_at": ("TIMESTAMP", "UTC"),
             "author": ("VARCHAR", "TRIALHOUSE_AUTHOR, else the user's name"),
-            "reason": ("VARCHAR", "why, as given to the command"),
-            "rows": ("BIGINT", "rows removed or masked, over all versions"),
-            "files": ("BIGINT", "data files written anew"),
-            "versions": ("VARCHAR", "JSON list of the versions whose rows were changed"),
-            "salt": ("VARCHAR", "of the hashes"),
-            "key_hashes": ("VARCHAR", "JSON list: salted hash of each identifier of the participant"),
-            "code_version": ("VARCHAR", "version and hash of the code that erased"),
-        },
-    ),
-    "erased_content": Ledger(
-        "What tables of earlier versions hold since an erasure."
-        " grain: one row per erased_in, target, version, source_file",
-        {
-            "erased_in": ("BIGINT", "version of the lake that records the erasure"),
-            "target": ("VARCHAR", "table changed"),
-            "version": ("BIGINT", "version of the lake that made the table, or that the file landed in"),
-            "source_file": ("VARCHAR", "delivered file, for a table of raw"),
-            "content": ("VARCHAR", "hash of the rows that stayed"),
+            "reason": ("VARCHAR", "why, as given"),
+            "rows": ("BIGINT", "rows erased, over all tables and versions"),
+            "files": ("BIGINT", "data files written again without the participant"),
+            "salt": ("VARCHAR", "what stands before each identifier that is hashed"),
+            "keys": ("VARCHAR", "JSON list of SHA-256 of the identifiers, none of which may land again"),
+            "subject_keys": ("VARCHAR", "likewise, of those that count in columns of participants only"),
         },
     ),
 }

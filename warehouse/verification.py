@@ -9,7 +9,7 @@ import duckdb
 
 from warehouse.catalog import open_catalog
 from warehouse.errors import LakeError
-from warehouse.lake import LAKE, tables
+from warehouse.lake import LAKE
 from warehouse.lineage import content_of, content_of_load
 from warehouse.quoting import literal, qualified
 from warehouse.seal import Finding, check_catalog, check_copy, check_files, is_interrupted, read_seals
@@ -107,16 +107,6 @@ def _check_ledgers(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
         seen.add(version)
 
 
-def read_erased(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int, str | None], str]:
-    """Return the hash of what an erasure left of a table, by table, version and delivered file."""
-    if "meta.erased_content" not in tables(connection):
-        return {}
-    rows = connection.execute(
-        f"select target, version, source_file, content from {LAKE}.meta.erased_content order by erased_in"
-    ).fetchall()
-    return {(target, version, source_file): content for target, version, source_file, content in rows}
-
-
 def _check_tables(
     connection: duckdb.DuckDBPyConnection, is_comparable: dict[int, bool], damaged: set[str]
 ) -> Iterator[Finding]:
@@ -130,9 +120,7 @@ def _check_tables(
         order by version, target
         """
     ).fetchall()
-    erased = read_erased(connection)
-    for target, recorded, version in made:
-        content = erased.get((target, version, None), recorded)
+    for target, content, version in made:
         if target in damaged or not is_comparable.get(version, False):
             continue
         relation = f"(from {qualified(f'{LAKE}.{target}')} at (version => {int(version)}))"
@@ -157,9 +145,7 @@ def _check_loads(
         where content is not null order by version, source, source_file
         """
     ).fetchall()
-    erased = read_erased(connection)
-    for source, source_file, loaded_at, columns, recorded, version in loads:
-        content = erased.get((f"raw.{source}", version, source_file), recorded)
+    for source, source_file, loaded_at, columns, content, version in loads:
         if f"raw.{source}" in damaged or not is_comparable.get(version, False):
             continue
         place = f"raw.{source}, {source_file}, version {version}"

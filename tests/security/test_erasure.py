@@ -1,342 +1,396 @@
-"""An erased participant is in no version, file or page of a lake; all others are as they were."""
+"""One participant is erased from every version, file and ledger; everything else stays as it was."""
 
 from __future__ import annotations
 
-import base64
+import json
 import shutil
-import sqlite3
-from datetime import UTC, datetime
+from collections import defaultdict
+from datetime import datetime
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 import pytest
 
-from tasks import erasing
-from tasks.readers.delivery import Delivered
-from warehouse import erasure
-from warehouse.catalog import open_catalog
+from tasks.erased import keep_out_erased
+from tasks.readers import Delivered
+from warehouse import amending, erasure, leftovers
+from warehouse import publish as publishing
 from warehouse.erasure import erase, plan_erasure
-from warehouse.errors import LakeError
-from warehouse.lake import open_lake
-from warehouse.lineage import content_of
-from warehouse.participant import gather_keys
+from warehouse.errors import LakeError, SourceError
+from warehouse.lake import LAKE, Lake, newest_version, open_lake, report_file, tables
+from warehouse.lineage import content_of, content_of_load
 from warehouse.publish import Note, append, publish
 from warehouse.seal import refuse_damage
-from warehouse.settings import load_settings
+from warehouse.settings import Settings
 from warehouse.verification import verify
 
-KEYS = ("SIM-01-007", "TRIAL-SIM-01-007", "S007_BL", "S007_W12")
-REASON = "consent withdrawn"
-PEOPLE = (6, 7, 8)
-TABLES = {
-    "raw.demographics": "SUBJID varchar, AGE varchar, _source_file varchar, _source_row bigint",
-    "raw.star": "sample_id varchar, n bigint, _source_file varchar",
-    "sdtm.dm": "usubjid varchar, subjid varchar, age bigint, source_file varchar, source_row bigint",
-    "omics.sample": "sample_id varchar, usubjid varchar",
-    "omics.expression": "sample_id varchar, counts bigint[], more struct(a bigint, b varchar)",
-    "results.molecular_response": "usubjid varchar, change double",
-    "results.means": "mean double, left_out varchar",
-    "meta.check_failure": None,
-}
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from warehouse.lake import Store
+
+WHO, NUMBER, SAMPLE = "TRIAL-01-1015", "1015", "LIB-77A"
+OTHER = "TRIAL-01-10152"
+LOADED = datetime(2026, 3, 1, 12)  # noqa: DTZ001 - as the lake holds it
+SOURCE = ("_source_file varchar", "_source_row bigint", "_loaded_at timestamp")
 
 
-def rows_of(number):
-    subject, person = f"SIM-01-00{number}", f"TRIAL-SIM-01-00{number}"
-    samples = [f"S00{number}_{visit}" for visit in ("BL", "W12")]
-    file = "clinical/dm.csv"
-    yield "raw.demographics", (subject, f"{number}0", file, number)
-    yield "sdtm.dm", (person, f"00{number}", number * 10, file, number)
-    yield "results.molecular_response", (person, number / 2)
-    for sample in samples:
-        yield "raw.star", (sample, number, f"star/{sample}_ReadsPerGene.out.tab")
-        yield "omics.sample", (sample, person)
-        yield "omics.expression", (sample, [number, 1], {"a": number, "b": "x"})
-
-
-def make_version(lake, note, limit):
-    """Publish a version in which every table is made again or appended to."""
+def write_version(
+    lake: Lake,
+    stage: str,
+    statements: Sequence[str],
+    message: str = "made",
+    **ledgers: list[dict[str, object]],
+) -> int:
     with lake.write(reads_files=True) as writer:
-        number, now = writer.version + 1, datetime.now(UTC).replace(tzinfo=None)
-        run = {"run_id": f"run-{number}", "stage": "build", "status": "published"}
+        version = writer.version + 1
+        run = {"run_id": f"run{version}", "stage": stage, "version": version, "status": "published"}
 
-        def write(store):
-            connection = store.connection
-            if not limit:
-                connection.execute("call store.set_option('data_inlining_row_limit', '0')")
-            for table, columns in TABLES.items():
-                if columns and (number == 1 or not table.startswith("raw.")):
-                    connection.execute(f"create or replace table store.{table} ({columns})")
-                    connection.execute(f"comment on table store.{table} is 'first seen in SIM-01-007'")
-            rows = [row for person in PEOPLE for row in rows_of(person)]
-            rows.append(("results.means", (number, "TRIAL-SIM-01-007; TRIAL-SIM-01-008")))
-            for table in filter(TABLES.get, TABLES):
-                theirs = [values for name, values in rows if name == table]
-                marks = ", ".join(f"({', '.join('?' * len(values))})" for values in theirs)
-                flat = [value for values in theirs for value in values]
-                connection.execute(f"insert into store.{table} values {marks}", flat)
-            failures = [{"run_id": "x", "value": f"{key}:0"} for key in (KEYS[0], "SIM-01-008")]
-            append(store, "check_failure", failures)
-            made = [
-                {
-                    **run,
-                    "target": table,
-                    "content": content_of(connection, f"store.{table}")[0],
-                }
-                for table in TABLES
-                if table.startswith(("sdtm", "omics"))
-            ]
-            append(
-                store,
-                "lineage",
-                [{k: v for k, v in row.items() if k in ("run_id", "target", "content")} for row in made],
-            )
-            append(
-                store,
-                "run",
-                [
-                    {
-                        **run,
-                        "version": number,
-                        "author": note.author,
-                        "message": note.message,
-                        "started_at": now,
-                    }
-                ],
-            )
+        def write(store: Store) -> None:
+            for statement in statements:
+                store.connection.execute(statement)
+            append(store, "run", [{**run, "author": "me", "message": message}])
+            for name, rows in ledgers.items():
+                append(store, name, [{"run_id": run["run_id"], **row} for row in rows])
 
-        publish(writer, write, Note(note.author, note.message, run))
+        return publish(writer, write, Note("me", message, {"run_id": run["run_id"], "stage": stage}))
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(0, id="files"), pytest.param(10, id="inlined", marks=pytest.mark.proof)],
+def hashed(select: str) -> tuple[str, int]:
+    connection = duckdb.connect()
+    connection.execute("create table people as from range(0)")
+    return content_of(connection, f"({select})", is_quoted=True)
+
+
+PEOPLE = f"(values ('{WHO}', '{NUMBER}'), ('{OTHER}', '10152'), ('TRIAL-01-2', '2')) as p(usubjid, subjid)"
+DM = f"select usubjid, subjid, 'note on the visit' as note from {PEOPLE}"
+ADQS = f"select usubjid, i::bigint as avisitn, i * 1.5 as aval, 1015 as number from {PEOPLE}, range(900) t(i)"
+ADQS_AFTER = ADQS.replace("1.5", "2.5") + " union all select 'TRIAL-01-3', 0, 0.5, 1015"
+
+
+EXPRESSION = (
+    f"create table store.omics.expression as select if(i % 2 = 0, '{SAMPLE}', 'LIB-78') as sample_id,"
+    " i as count from range(1000) t(i)"
 )
-def made(request, tmp_path_factory):
-    """Make a lake of three versions once, its small tables in files or in the catalog."""
+LATE = (
+    f"insert into store.raw.visits by name select '{NUMBER}' as subject, 'late' as value,"
+    " 'late.csv' as _source_file, 2 as _source_row, 'A' as arm"
+)
+
+
+def line(subject: str, row: int, value: str) -> str:
+    return f"('{subject}', '{value}', 'visits.csv', {row}, timestamp '{LOADED}')"
+
+
+VISITS = ", ".join(line(n, 2 + i, f"v{i}") for i, n in enumerate(("1015", "10152", "2") * 400))
+LOADED_ROWS = f"select * from (values {VISITS}) as t(subject, value, _source_file, _source_row, _loaded_at)"
+
+
+def recorded(target: str, select: str) -> dict[str, object]:
+    content, rows = hashed(select)
+    return {"target": target, "content": content, "rows": rows, "fingerprint": "f"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a lake of four versions: the participant is in files, the catalog, ledgers and notes."""
     home = tmp_path_factory.mktemp("made")
-    lake = open_lake("trial", load_settings().model_copy(update={"home": home}))
-    for number in (1, 2, 3):
-        make_version(lake, Note("somebody", f"version {number}"), request.param)
-    assert verify(lake) == []
-    page = lake.folder / "reports" / "trial-v1.html"
+    lake = Lake("trial", Settings(home=home))
+    relation = f"({LOADED_ROWS})"
+    load = {
+        "source": "visits", "source_file": "visits.csv", "status": "delivered", "version": 1, "rows": 1200,
+        "loaded_at": LOADED, "columns": '["subject", "value"]',
+        "content": content_of_load(duckdb.connect(), relation, ["subject", "value"]),
+    }  # fmt: skip
+    own = {"source": "visits", "source_file": f"pages/{WHO}.csv", "status": "delivered", "version": 1}
+    write_version(
+        lake,
+        "ingest",
+        [f"create table store.raw.visits (subject varchar, value varchar, {', '.join(SOURCE)})",
+         f"insert into store.raw.visits {LOADED_ROWS}"],
+        source_file=[load, own],
+    )  # fmt: skip
+    failing = {"table_name": "sdtm.sv", "expectation": "e", "source_file": "visits.csv"}
+    write_version(
+        lake,
+        "build",
+        [f"create table store.sdtm.dm as {DM}", f"create table store.adam.adqs as {ADQS}",
+         f"create table store.omics.sample as select '{SAMPLE}' as sample_id, '{WHO}' as usubjid",
+         "insert into store.omics.sample values ('LIB-78', 'TRIAL-01-2')",
+         EXPRESSION],
+        message=f"after the query about {WHO}",
+        lineage=[recorded("sdtm.dm", DM), recorded("adam.adqs", ADQS)],
+        check_failure=[
+            {**failing, "source_row": 2, "value": "a word of the participant"},
+            {**failing, "source_row": 3, "value": "a word of another"},
+            {**failing, "row_key": f'{{"subjid": "{NUMBER}"}}', "value": "x"},
+            {**failing, "row_key": '{"subjid": "10152"}', "value": "1015"},
+        ],
+        quarantine=[{"table_name": "sdtm.sv", "row": f'{{"usubjid": "{WHO}", "n": 1}}'},
+                    {"table_name": "sdtm.sv", "row": f'{{"usubjid": "{OTHER}", "n": 1015}}'}],
+        check_result=[{"table_name": "sdtm.dm", "observed": f"1 of 3, such as {WHO}"}],
+    )  # fmt: skip
+    write_version(
+        lake,
+        "build",
+        [f"create or replace table store.adam.adqs as {ADQS_AFTER}",
+         "alter table store.raw.visits add column arm varchar",
+         LATE],
+        lineage=[recorded("adam.adqs", ADQS_AFTER)],
+    )  # fmt: skip
+    write_version(lake, "build", [f"create table store.sdtm.vs as select '{WHO}' as usubjid from range(500)"])
+    page = report_file(lake, 3)
     page.parent.mkdir()
-    page.write_text("<p>TRIAL-SIM-01-007")
-    (lake.scratch / "left").write_text("SIM-01-007")
+    page.write_text(f"<td>{WHO}</td>")
+    report_file(lake, 2).write_text(f"<td>{OTHER}</td>")
+    (lake.folder / "catalog.format-1.sqlite").write_bytes(lake.catalog_file.read_bytes())
+    (lake.folder / "last_run.json").write_text("{}")
     return home
 
 
 @pytest.fixture
-def lake(made, home):
+def lake(made: Path, home: Path) -> Lake:
     shutil.copytree(made, home)
     return open_lake("trial")
 
 
-def read_all(lake, versions=(1, 2, 3)):
-    with lake.read() as connection:
-        return {
-            (table, version): sorted(
-                map(repr, connection.execute(f"from lake.{table} at (version => {version})").fetchall())
-            )
-            for table in TABLES
-            for version in versions
-        }
-
-
-def without(rows):
-    """Return what an erasure should leave."""
-    left = {}
-    for (table, version), lines in rows.items():
-        if table == "results.means":
-            left[table, version] = [line.replace("TRIAL-SIM-01-007", "erased") for line in lines]
-        else:
-            left[table, version] = [line for line in lines if not any(key in line for key in KEYS)]
-    return left
-
-
-def find_left(folder):
-    """Return the files below a folder that hold a key: as they are, decoded, or in another spelling."""
-    forms = [
-        form
-        for key in KEYS
-        for form in (key.encode(), key.encode("utf-16-le"), base64.b64encode(key.encode())[:-4])
-    ]
-    found = []
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = file.read_bytes()
-        if file.suffix == ".parquet":
-            content += str(duckdb.sql(f"from read_parquet('{file}')").fetchall()).encode()
-            content += str(duckdb.sql(f"from parquet_metadata('{file}')").fetchall()).encode()
-        found += [file.name for form in forms if form in content or form in file.name.encode()]
+def read_all(lake: Lake, newest: int) -> dict[tuple[int, str], list[tuple[object, ...]]]:
+    """Return all rows of all tables of all versions but the ledgers, in their order."""
+    found: dict[tuple[int, str], list[tuple[object, ...]]] = {}
+    for version in range(1, newest + 1):
+        with lake.read(version) as connection:
+            for schema, table in connection.execute(
+                "select schema_name, table_name from duckdb_tables() where database_name = ?", [LAKE]
+            ).fetchall():
+                if schema != "meta":
+                    found[version, f"{schema}.{table}"] = sorted(
+                        connection.execute(f"from {LAKE}.{schema}.{table}").fetchall(), key=repr
+                    )
     return found
 
 
-def test_any_identifier_names_the_participant(lake):
-    for name in ("SIM-01-007", "trial-sim-01-007", "007", "S007_BL"):
-        found = plan_erasure(lake, name).participant
-        assert (set(found.keys), found.bare) == (set(KEYS), ("007",))
+def bytes_of(home: Path) -> dict[Path, bytes]:
+    # A reader, too, opens the log of SQLite.
+    files = [file for file in home.rglob("*") if file.is_file() and not file.name.endswith(("-shm", "-wal"))]
+    return {file: file.read_bytes() for file in files}
 
 
-def test_nothing_of_the_participant_is_left_and_all_else_is_as_it_was(lake):
-    before = read_all(lake)
-    assert find_left(lake.folder)
-    plan, version = erase(lake, KEYS[0], REASON)
-    assert (version, plan.versions) == (4, [1, 2, 3])
-    assert find_left(lake.folder) == []
-    assert read_all(lake) == without(before)
+def of_participant(row: tuple[object, ...]) -> bool:
+    return any(cell in (WHO, SAMPLE, NUMBER) for cell in row)
+
+
+def places_of(home: Path, needles: Sequence[str]) -> list[str]:
+    """Return the files that hold a needle: in their bytes, and in the values of a Parquet file."""
+    found = []
+    for file in filter(lambda path: path.is_file(), home.rglob("*")):
+        content = file.read_bytes()
+        if file.suffix == ".parquet":
+            content += repr(duckdb.sql(f"from read_parquet('{file}')").fetchall()).encode()
+            content += repr(duckdb.sql(f"from parquet_metadata('{file}')").fetchall()).encode()
+        found += [
+            f"{file}: {needle}"
+            for needle in needles
+            if needle.encode() in content.replace(OTHER.encode(), b"")
+        ]
+    return found
+
+
+def test_no_file_of_the_home_names_the_participant_and_all_else_is_as_it_was(lake: Lake, home: Path) -> None:
+    assert verify(lake) == []
+    before = read_all(lake, 4)
+    assert places_of(home, [WHO, SAMPLE])
+    done = erase(lake, NUMBER, "consent withdrawn")
+    assert places_of(home, [WHO, SAMPLE, "a word of the participant"]) == []
     assert verify(lake) == []
     refuse_damage(lake)
-    make_version(lake, Note("somebody", "after"), 0)
-    assert verify(lake) == []
+    after = read_all(lake, 5)
+    for place, rows in before.items():
+        assert after[place] == [row for row in rows if not of_participant(row)], place
+    assert {place: rows for place, rows in after.items() if place[0] == 5} == {
+        (5, table): rows for (version, table), rows in after.items() if version == 4
+    }
+    assert not report_file(lake, 3).exists()
+    assert report_file(lake, 2).exists()
+    assert not (lake.folder / "last_run.json").exists()
+    assert any("catalog.format-1.sqlite" in said for said in done)
+
+
+def test_the_erasure_is_a_version_with_an_audit_row_that_names_nobody(lake: Lake) -> None:
+    erase(lake, WHO, "consent withdrawn")
     with lake.read() as connection:
-        told = connection.execute("select reason, rows, files from lake.meta.erasure").fetchall()
-        count = connection.execute(
-            "select count(*), min(usubjid) from lake.sdtm.dm at (version => 2)"
+        rows = connection.execute(
+            f"select version, reason, rows, files, keys, subject_keys from {LAKE}.meta.erasure"
         ).fetchall()
-    assert told == [(REASON, plan.rows, len(plan.files))]
-    assert count == [(2, "TRIAL-SIM-01-006")]
+        runs = connection.execute(f"select stage, message from {LAKE}.meta.run order by version").fetchall()
+        failures = connection.execute(
+            f"select source_row, row_key, value from {LAKE}.meta.check_failure order by all"
+        ).fetchall()
+        observed = connection.execute(f"select observed from {LAKE}.meta.check_result").fetchall()
+        files = connection.execute(f"select source_file, rows from {LAKE}.meta.source_file").fetchall()
+    ((version, reason, count, _, keys, subject_keys),) = rows
+    assert (version, reason) == (5, "consent withdrawn")
+    # Visits, a late one, dm, answers of two versions, a sample, counts, signs, rows of three ledgers.
+    assert count == 400 + 1 + 1 + 1800 + 1 + 500 + 500 + 2 + 1 + 1
+    assert len(json.loads(keys)) == 2
+    assert len(json.loads(subject_keys)) == 1
+    assert runs[4] == ("erasure", "erased a participant from all versions")
+    assert runs[1] == ("build", "after the query about [erased]")
+    assert failures == [(3, None, "a word of another"), (None, '{"subjid": "10152"}', "1015")]
+    assert observed == [("1 of 3, such as [erased]",)]
+    assert files == [("visits.csv", 800)]
 
 
-KILLS = (
-    ("rewrite_file", True),
-    ("kept_contents", False),
-    ("swap_rows", False),
-    ("swap_rows", True),
-    ("publish", True),
-    ("compact", False),
-)
+@pytest.mark.parametrize("asked", [NUMBER, f" {WHO.lower()} "])
+def test_the_plan_changes_nothing(lake: Lake, home: Path, asked: str) -> None:
+    before = bytes_of(home)
+    plan = plan_erasure(lake, asked)
+    assert bytes_of(home) == before
+    assert plan.rows["raw.visits"] == 401
+    assert plan.versions == (1, 2, 3, 4)
+    assert plan.delivered == ("late.csv", "visits.csv")
+    assert plan.reports == (report_file(lake, 3),)
+    assert set(plan.keys.anywhere) == {WHO.lower(), SAMPLE.lower()}
+    assert plan.keys.as_subject == (NUMBER,)
 
 
 @pytest.mark.parametrize(
-    ("step", "is_after"),
-    [KILLS[3], *(pytest.param(*kill, marks=pytest.mark.proof) for kill in (*KILLS[:3], *KILLS[4:]))],
+    ("who", "reason", "said"),
+    [
+        ("TRIAL-01-101", "why", "no version of the lake knows"),
+        ("", "why", "no version of the lake knows"),
+        ("%", "why", "no version of the lake knows"),
+        ("' or '1' = '1", "why", "no version of the lake knows"),
+        (WHO, " ", "--reason: is empty"),
+        (WHO, f"{WHO} asked for it", "names the participant"),
+        (WHO, f"subject {NUMBER} asked for it", "names the participant"),
+    ],
 )
-def test_an_interrupted_erasure_is_finished_by_the_same_command(lake, monkeypatch, step, is_after):
-    before = read_all(lake)
-    done = getattr(erasure, step)
+def test_what_is_refused_changes_nothing(lake: Lake, who: str, reason: str, said: str) -> None:
+    with pytest.raises(LakeError, match=said):
+        erase(lake, who, reason)
+    assert verify(lake) == []
+    with lake.read() as connection:
+        assert newest_version(connection) == 4
 
-    def fail(*arguments, **named):
-        if step == "finish_interrupted" and not (lake.folder / erasure.ERASING).exists():
-            return False
-        if is_after:
-            done(*arguments, **named)
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        pytest.param(erasure, "amend", marks=pytest.mark.proof),
+        (amending, "_take_out_of_notes"),
+        pytest.param(publishing, "seal_version", marks=pytest.mark.proof),
+        pytest.param(leftovers, "keep_copy", marks=pytest.mark.proof),
+    ],
+)
+def test_an_interrupted_erasure_is_finished_by_the_next(
+    lake: Lake, home: Path, monkeypatch: pytest.MonkeyPatch, place: object, name: str
+) -> None:
+    before = read_all(lake, 4)
+
+    def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
-        patched.setattr(erasure, step, fail)
-        if step == "rewrite_file" and not plan_erasure(lake, KEYS[0]).files:
-            pytest.skip("no data file holds them")
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, fail)
         with pytest.raises(KeyboardInterrupt):
-            erase(lake, KEYS[0], REASON)
-    erase(lake, KEYS[0], REASON)
-    assert find_left(lake.folder) == []
-    assert read_all(lake) == without(before)
+            erase(lake, WHO, "consent withdrawn")
+    assert plan_erasure(lake, WHO).keys.as_subject == (NUMBER,)
+    erase(lake, WHO, "consent withdrawn")
+    assert places_of(home, [WHO, SAMPLE, "a word of the participant"]) == []
     assert verify(lake) == []
+    refuse_damage(lake)
+    after = read_all(lake, 4)
+    assert after == {key: [row for row in rows if not of_participant(row)] for key, rows in before.items()}
+    assert not (lake.folder / "erasing.json").exists()
 
 
-def test_verification_still_sees_what_is_changed_after_an_erasure(lake):
-    plan, _ = erase(lake, KEYS[0], REASON)
-    paths = [each.new_path for each in plan.held if each.chunk.table == "sdtm.dm" and each.new_path]
-    for path in paths:
-        file = lake.data_folder / path
-        content = bytearray(file.read_bytes())
-        content[len(content) // 2] ^= 1
-        file.write_bytes(content)
-    if not paths:
-        with open_catalog(lake, is_writable=True) as catalog:
-            table = next(each.chunk.inlined for each in plan.held if each.chunk.table == "sdtm.dm")
-            catalog.execute(f"update catalog.main.{table} set age = '99'")
-        paths = [table]
-    places = " ".join(finding.place for finding in verify(lake))
-    assert all(path in places for path in paths)
+@pytest.mark.proof
+def test_rows_deleted_in_a_later_version_stay_deleted(lake: Lake, home: Path) -> None:
+    write_version(lake, "build", ["delete from store.raw.visits where value between 'v10' and 'v900'"])
+    write_version(lake, "build", ["delete from store.raw.visits where value = 'v91'"])
+    write_version(lake, "build", ["delete from store.adam.adqs where avisitn in (3, 4)",
+                                  f"delete from store.sdtm.vs where usubjid = '{WHO}'"])  # fmt: skip
+    before = read_all(lake, 7)
+    erase(lake, WHO, "consent withdrawn")
+    after = read_all(lake, 7)
+    assert after == {key: [row for row in rows if not of_participant(row)] for key, rows in before.items()}
+    assert places_of(home, [WHO, SAMPLE]) == []
+    refuse_damage(lake)
 
 
-def test_a_damaged_lake_is_refused(lake):
-    file = next(iter(lake.data_folder.rglob("*.parquet")), None)
-    if file is None:
-        pytest.skip("no data file")
-    file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(LakeError, match="nothing was erased"):
-        erase(lake, KEYS[0], REASON)
-
-
-REFUSED = (
-    ("SIM-01-009", REASON, "not in the lake"),
-    ("SIM-01-00", REASON, "not in the lake"),
-    ("%", REASON, "not in the lake"),
-    ("", REASON, "not in the lake"),
-    ("' or 1=1 --", REASON, "not in the lake"),
-    ("SIM-01-007", "asked by SIM-01-007", "--reason"),
-    ("007", "S007_BL", "--reason"),
-)
-
-
-def test_what_cannot_be_erased_is_refused_and_changes_nothing(lake):
-    before = read_all(lake)
-    for name, reason, match in REFUSED:
-        with pytest.raises(LakeError, match=match):
-            erase(lake, name, reason)
-    assert read_all(lake) == before
-    assert verify(lake) == []
-
-
-def cells(*rows):
-    return [tuple(row.items()) for row in rows]
-
-
-def test_a_number_that_two_sites_gave_is_nobodys_alone():
-    rows = cells(
-        {"usubjid": "T-01-0001", "subjid": "0001"},
-        {"usubjid": "T-02-0001", "subjid": "0001"},
-        {"usubjid": "T-01-0001", "sample_id": "SMP-9001"},
+def test_the_lake_goes_on(lake: Lake) -> None:
+    """Statistics of files and tables are right: no query is misled by them, also after new rows."""
+    erase(lake, WHO, "consent withdrawn")
+    write_version(
+        lake, "build", [f"insert into store.adam.adqs select '{OTHER}', 5000 + i, 9e9, 7 from range(50) t(i)"]
     )
-    assert gather_keys("T-01-0001", rows).all_keys == ("SMP-9001", "T-01-0001")
-    with pytest.raises(LakeError, match="several"):
-        gather_keys("0001", rows)
-
-
-DELIVERED = (
-    ("SUBJID", "SIM-01-007", False),
-    ("SUBJID", "sim-01-007 ", False),
-    ("SUBJID", "007", False),
-    ("comment", "see SIM-01-007, again", False),
-    ("comment", "007", True),
-    ("SUBJID", "SIM-01-0071", True),
-    ("SUBJID", "SIM-01-008", True),
-)
-
-
-def test_a_later_delivery_sets_the_rows_aside(lake):
-    erase(lake, KEYS[0], REASON)
     with lake.read() as connection:
+        for where, rows in {
+            f"usubjid = '{OTHER}'": 950, f"usubjid = '{WHO}'": 0, "avisitn > 4999": 50, "aval > 8e9": 50,
+            "aval < 1": 3, "avisitn is null": 0, "usubjid > 'TRIAL-01-2'": 1,
+        }.items():  # fmt: skip
+            found = connection.execute(f"select count(*) from {LAKE}.adam.adqs where {where}").fetchone()
+            assert found == (rows,), where
+        assert connection.execute(
+            f"select min(avisitn), max(avisitn), max(aval), count(*) from {LAKE}.adam.adqs"
+        ).fetchone() == (0, 5049, 9e9, 1851)
+    assert verify(lake) == []
+
+
+@pytest.mark.proof
+def test_values_of_all_types_stay_as_they_are(home: Path) -> None:
+    lake = open_lake("types")
+    types = (
+        "i::hugeint as a, i::utinyint as b, [i, null] as c, {'x': i, 'y': [str]} as d, map {str: i} as e,"
+        " timestamptz '2026-01-01 00:00:00+00' as f, uuid '00000000-0000-0000-0000-000000000001' as g,"
+        " str::blob as h, (i / 7)::decimal(18, 3) as j, 'nan'::double as k, interval 1 day as l,"
+        " if(i % 2 = 0, 'a', 'b')::enum('a', 'b')::varchar as m, time '12:00' as n, i::float as \"o ; \"\"p\""
+    )
+    table = f"select if(i % 9 = 0, '{WHO}', 'T-' || i) as usubjid, {types} from source"
+    table = f"with source as (select i, 'x' || i as str from range(200) t(i)) {table}"
+    write_version(lake, "build", [f"create table store.sdtm.dm as {table}"])
+    write_version(lake, "build", [f"create table store.sdtm.few as {table} limit 12"])
+    before = read_all(lake, 2)
+    erase(lake, WHO, "consent withdrawn")
+    after = read_all(lake, 2)
+    for key, rows in before.items():
+        assert repr(after[key]) == repr([row for row in rows if not of_participant(row)])
+    assert verify(lake) == []
+
+
+def test_a_later_delivery_does_not_bring_the_participant_back(lake: Lake) -> None:
+    erase(lake, WHO, "consent withdrawn")
+    with lake.read() as connection:
+        run = SimpleNamespace(run_id="r")
         stage = SimpleNamespace(
-            connection=connection,
             name="ingest",
-            run=SimpleNamespace(run_id="r"),
-            ledgers={"check_result": [], "check_failure": []},
+            run=run,
+            in_lake=tables(connection),
+            connection=connection,
+            ledgers=defaultdict(list),
         )
-        for column, value, is_kept in DELIVERED:
-            connection.execute(f'create or replace temp table d ("{column}" varchar, _source_row bigint)')
-            connection.execute("insert into d values (?, 1), ('SIM-01-006', 2)", [value])
-            (kept,) = erasing.keep_out_erased(stage, "demographics", [Delivered("dm.csv", "d", (column,))])
-            rows = connection.execute(f"select count(*) from {kept.relation}").fetchone()
-            assert rows == (1 + is_kept,), value
-        theirs = Delivered("star/S007_BL_ReadsPerGene.out.tab", "d", ("SUBJID",))
-        assert erasing.keep_out_erased(stage, "star", [theirs]) == []
-    assert not any(key.lower() in str(stage.ledgers).lower() for key in KEYS)
-
-
-def test_prefects_database_holds_nothing_of_the_participant(tmp_path):
-    database = tmp_path / "prefect.db"
-    with sqlite3.connect(database) as connection:
-        connection.execute("create table log (message text)")
-        connection.execute("create table flow_run (name text, parameters json)")
-        connection.executemany("insert into log values (?)", [("row of SIM-01-007",), ("SIM-01-008",)])
-        connection.execute("insert into flow_run values ('a', '{\"who\": \"SIM-01-007\"}')")
-    connection.close()
-    person = gather_keys("SIM-01-007", cells({"subjid": "SIM-01-007"}))
-    assert erasing.clean_prefect(tmp_path, person) == 2
-    assert find_left(tmp_path) == []
-    with sqlite3.connect(database) as connection:
-        assert connection.execute("select message from log").fetchall() == [("SIM-01-008",)]
-        assert connection.execute("select * from flow_run").fetchall() == [("a", '{"who": "erased"}')]
-    connection.close()
+        connection.execute(
+            f"create temp table file as select * from (values ('{NUMBER}', 'a'),"
+            f" (' {NUMBER} ', 'b'), ('10152', '1015'), ('x', '{WHO.lower()}'), ('{SAMPLE}', null),"
+            ' (null, null)) as t("Subject ID", other)'
+        )
+        file = Delivered("new.csv", "file", ("Subject ID", "other"))
+        kept = keep_out_erased(cast("Any", stage), "visits", file)
+        assert connection.execute(f"from {kept.relation}").fetchall() == [("10152", "1015"), (None, None)]
+        (said,) = stage.ledgers["check_result"]
+        assert (said["severity"], said["is_met"], said["rows_in"], said["rows_kept"]) == (
+            "warning",
+            False,
+            6,
+            2,
+        )
+        assert said["observed"] == "4 rows of an erased participant were kept out"
+        assert NUMBER not in repr(said)
+        other = Delivered(f"{OTHER}.csv", "file", ("other",))
+        assert keep_out_erased(cast("Any", stage), "visits", other).rows == 5
+        named = Delivered(f"pages/{WHO}_scan.csv", "file", ("other",))
+        with pytest.raises(SourceError, match="named after a participant") as raised:
+            keep_out_erased(cast("Any", stage), "visits", named)
+        assert WHO not in str(raised.value)
