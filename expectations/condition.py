@@ -194,10 +194,11 @@ class _Reader:
         return None
 
     def _sum(self) -> Operand:
+        before = self._values
         value = self._product()
         while sign := self._accept("+", "-"):
             value = _computed(value, sign, self._product())
-        return value
+        return value if self._values - before < 2 else _without_nan(value)  # noqa: PLR2004 - a computation
 
     def _product(self) -> Operand:
         value = self._value()
@@ -344,10 +345,18 @@ def _negated(is_negated: bool, test: Test) -> Test:
 def _computed(left: Operand, sign: str, right: Operand) -> Operand:
     def compute(values: Sequence[_Value]) -> _Value:
         one, other = _of_kind(left(values), "number"), _of_kind(right(values), "number")
-        result = _ARITHMETIC[sign](
-            one.expression.cast(pl.Float64), other.expression.cast(pl.Float64)
-        ).fill_nan(None)
+        result = _ARITHMETIC[sign](one.expression.cast(pl.Float64), other.expression.cast(pl.Float64))
         return _Value(result, "number", f"{one.name} {sign} {other.name}")
+
+    return compute
+
+
+def _without_nan(operand: Operand) -> Operand:
+    """Take NaN for missing once, at the end: polars doubles what stands before each such step."""
+
+    def compute(values: Sequence[_Value]) -> _Value:
+        value = operand(values)
+        return replace(value, expression=value.expression.fill_nan(None))
 
     return compute
 
