@@ -128,7 +128,9 @@ def ask(study_id: str, query: str, version: int | None) -> pl.DataFrame:
 
     def question(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
         try:
-            with limit_time(connection, seconds):
+            # The plan is within the limits, too: DuckDB computes what is constant when it makes it.
+            more = 2 * _memory_limit(connection) + ROOM
+            with limit_time(connection, seconds), limit_memory(more):
                 return as_frame(connection.sql(query), lambda relation: _fetch(connection, relation))
         # What fails while the rows come is an OSError of Arrow, with DuckDB's message.
         except (duckdb.Error, OSError, MemoryError, OverTimeError) as error:
@@ -148,21 +150,24 @@ def ask(study_id: str, query: str, version: int | None) -> pl.DataFrame:
 
 def _fetch(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:
     """Fetch the rows in portions: DuckDB's limit of memory does not count what it has handed out."""
-    (limit,) = connection.execute("select current_setting('memory_limit')").fetchone() or ("8GB",)
-    allowed = TypeAdapter(ByteSize).validate_python(limit)
+    limit = allowed = _memory_limit(connection)
     portions: list[pa.RecordBatch] = []
-    with limit_memory(2 * allowed + ROOM):
-        rows = relation.to_arrow_reader(ROWS_AT_A_TIME)
-        for portion in rows:
-            portions.append(portion)
-            allowed -= portion.nbytes
-            if allowed < 0:
-                raise MemoryError(f"the answer is larger than {limit}")
+    rows = relation.to_arrow_reader(ROWS_AT_A_TIME)
+    for portion in rows:
+        portions.append(portion)
+        allowed -= portion.nbytes
+        if allowed < 0:
+            raise MemoryError(f"the answer is larger than {ByteSize(limit).human_readable()}")
     names: list[str] = []
     for name in rows.schema.names:  # two columns of one name are told apart as DuckDB does: id, id_1
         numbered = (f"{name}_{number}" for number in itertools.count(1))
         names.append(next(new for new in itertools.chain([name], numbered) if new not in names))
     return pl.DataFrame(pa.Table.from_batches(portions, rows.schema).rename_columns(names))
+
+
+def _memory_limit(connection: duckdb.DuckDBPyConnection) -> int:
+    (limit,) = connection.execute("select current_setting('memory_limit')").fetchone() or ("8GB",)
+    return int(TypeAdapter(ByteSize).validate_python(limit))
 
 
 def show(frame: pl.DataFrame, form: str, *, is_escaped: bool = False) -> None:
