@@ -602,7 +602,7 @@ class TestStopped:
         edit(delivery / "clinical" / "exposure.csv", r",22\.6$", ",22.7")
         with (
             locking(python, finished / STUDY / "catalog.sqlite"),
-            pytest.raises(LakeError, match="nothing was published: another writer was at the lake"),
+            pytest.raises(LakeError, match="nothing was published: another process uses the catalog"),
         ):
             run(STUDY, delivery)
         assert len(rows("from lake.snapshots()")) == 4
@@ -681,12 +681,12 @@ class TestStopped:
         edit(delivery / "clinical" / "exposure.csv", r",22\.6$", ",22.7")
         read, attempts = landing.read, []
 
-        def hiccup(connection: Any, piece: Any, source: Any) -> Any:
+        def hiccup(connection: Any, piece: Any, source: Any, **named: Any) -> Any:
             attempts.append(piece.source_file)
             if len(attempts) == 1:
                 cause = OSError(errno.EIO, "Input/output error")
                 raise SourceError(f"{piece.source_file}: cannot be read ({cause})") from cause
-            return read(connection, piece, source)
+            return read(connection, piece, source, **named)
 
         monkeypatch.setattr(landing, "read", hiccup)
         assert run(STUDY, delivery).is_new

@@ -297,7 +297,9 @@ def comparable(kind, rows):
     return sorted(rows, key=repr) if kind == "geo_series_matrix" else rows
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.proof) if kind == "matrix" else kind for kind in FILES]
+)
 def test_what_was_written_is_read(tmp_path, kind):
     check_round_trips(tmp_path, kind, QUICK)
 

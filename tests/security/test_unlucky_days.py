@@ -290,6 +290,7 @@ def test_another_accounts_lake(place: Place) -> None:
     assert_whole(place)
 
 
+@pytest.mark.proof
 def test_a_lake_that_may_only_be_read(place: Place) -> None:
     for folder in (place.home, *place.home.rglob("*")):
         folder.chmod(0o555 if folder.is_dir() else 0o444)
@@ -379,6 +380,7 @@ def test_a_current_folder_that_is_gone(place: Place, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(place.outside)
 
 
+@pytest.mark.proof
 def test_a_path_that_is_not_utf_8(place: Place) -> None:
     odd = place.outside / os.fsdecode(b"caf\xe9 \x1b[31m")
     odd.mkdir()
@@ -430,7 +432,8 @@ def test_no_room_for_an_export(place: Place, monkeypatch: pytest.MonkeyPatch) ->
     assert not list((place.outside / "out").glob(".*"))
 
 
-@pytest.mark.parametrize("size", [pytest.param(100, marks=pytest.mark.proof), 40_000])
+@pytest.mark.proof
+@pytest.mark.parametrize("size", [100, 40_000])
 def test_no_room_for_a_version(place: Place, size: int) -> None:
     """No file may grow beyond a size: by turns tables, catalog or log are the first to fail."""
     data = shutil.copytree(place.study / "data", place.outside / "data")

@@ -138,12 +138,13 @@ def test_an_upgraded_lake_answers_as_it_did(
     listed = list_versions(lake)
     assert listed["stage"].to_list()[-1] == "upgrade"
     assert listed["author"].to_list()[-1] == "tester"
+    made = listed.filter(pl.col("stage") != "upgrade")
     if name != OF_OTHER_DUCKLAKE:
         old = lake_at(unpacked[name], name)
-        assert listed[:-1].equals(list_versions(old))
+        assert made.equals(list_versions(old))
         for version in (2, 8):
             assert count_rows(lake, version) == count_rows(old, version)
-    assert count_rows(lake, listed.height) == count_rows(lake, listed.height - 1)
+    assert count_rows(lake, listed.height) == count_rows(lake, made.height)
     with lake.read() as connection:
         assert read_format(connection) == FORMAT
         ordered = connection.execute(
@@ -152,7 +153,7 @@ def test_an_upgraded_lake_answers_as_it_did(
         unordered = connection.execute(
             "select count(*) from lake.meta.source_file where version is null"
         ).fetchall()
-    published = [(row["version"], row["stage"]) for row in listed[:-1].iter_rows(named=True)]
+    published = [(row["version"], row["stage"]) for row in made.iter_rows(named=True)]
     assert ordered == published
     assert unordered == [(0,)]
     assert verify(lake) == []
@@ -171,7 +172,7 @@ def test_an_upgrade_keeps_the_catalog_as_it_was_and_happens_once(
     with pytest.raises(LakeFormatError), older.write():
         pass
     assert upgrade(lake) == []
-    assert list_versions(lake).height == {OF_OTHER_DUCKLAKE: 4}.get(name, 9)
+    assert list_versions(lake).height == {OF_OTHER_DUCKLAKE: 5}.get(name, 10)
 
 
 def test_a_newer_format_is_refused(
@@ -259,7 +260,7 @@ def test_an_upgrade_that_is_killed_at_any_step_is_finished_by_the_next(
     lake = copy_of(unpacked, name, tmp_path)
     kill_upgrade(lake, step, moment)
     upgrade(lake)
-    assert list_versions(lake).height == {OF_OTHER_DUCKLAKE: 4}.get(name, 9)
+    assert list_versions(lake).height == {OF_OTHER_DUCKLAKE: 5}.get(name, 10)
     assert verify(lake) == []
     assert upgrade(lake) == []
 
