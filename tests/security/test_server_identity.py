@@ -297,7 +297,7 @@ class TestServerProcess:
             port = server.listening.getsockname()[1]
             with pytest.raises(LakeError, match=rf"port {port}: .*--port"):
                 PrefectServer.start(environment.prefect_folder(), "x", port=port, is_temporary=True)
-            with pytest.raises(LakeError, match="ended (at once )?with code -9"):
+            with pytest.raises(LakeError, match=r"ended (at once )?with code -9"):
                 server.await_ready()
         finally:
             server.stop()

@@ -138,7 +138,7 @@ def test_an_upgraded_lake_answers_as_it_did(
     listed = list_versions(lake)
     assert listed["stage"].to_list()[-1] == "upgrade"
     assert listed["author"].to_list()[-1] == "tester"
-    made = listed.filter(pl.col("stage") != "upgrade")
+    made = listed.filter(listed["stage"] != "upgrade")
     if name != OF_OTHER_DUCKLAKE:
         old = lake_at(unpacked[name], name)
         assert made.equals(list_versions(old))
