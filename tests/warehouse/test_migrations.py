@@ -239,10 +239,10 @@ def test_an_upgrade_that_is_killed_is_finished_by_the_next(
     lake = copy_of(unpacked, OF_OTHER_DUCKLAKE, tmp_path)
     kill_upgrade(lake, step, moment)
     upgrade(lake)
-    assert list_versions(lake).height == 4
+    assert list_versions(lake).height == 5
     assert verify(lake) == []
     refuse_damage(lake)
-    assert put_stage(lake, "run-5", "build", {"sdtm.lb": "i as v"}) == 5
+    assert put_stage(lake, "run-6", "build", {"sdtm.lb": "i as v"}) == 6
 
 
 def kill_upgrade(lake: Lake, step: str, moment: str) -> None:
