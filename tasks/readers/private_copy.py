@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from tasks.readers.archive import CHUNK_BYTES, DAMAGE, Stored, open_stored, sha256_of
 from tasks.readers.delivery import Piece
 from tasks.readers.limits import Allowance
-from warehouse.errors import SourceError
+from warehouse.errors import LakeError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,5 +122,5 @@ def _write(piece: Piece, copy: BinaryIO, chunk: bytes) -> None:
         raise _unwritable(piece, error) from None
 
 
-def _unwritable(piece: Piece, error: OSError) -> SourceError:
-    return SourceError(f"{piece.source_file}: no copy of it can be written for reading: {error}")
+def _unwritable(piece: Piece, error: OSError) -> LakeError:
+    return LakeError(f"{piece.source_file}: no copy of it can be written for reading: {error}")

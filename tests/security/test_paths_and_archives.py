@@ -19,7 +19,7 @@ import pytest
 from tasks.readers import Piece, archive, find_pieces, limits, paths, read, sha256_of
 from tasks.scaffold import make_study
 from warehouse.corrections import load_corrections
-from warehouse.errors import SourceError, StudyError
+from warehouse.errors import LakeError, SourceError, StudyError
 from warehouse.roots import data_root
 from warehouse.settings import load_settings
 from warehouse.study import RESERVED, Source, load_study
@@ -509,9 +509,7 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(root, connection):
     from tasks.readers import private_copy
 
     with (
-        pytest.raises(
-            SourceError, match=r"no copy of it can be written for reading.*No space left"
-        ) as refused,
+        pytest.raises(LakeError, match=r"no copy of it can be written for reading.*No space left") as refused,
         Path("/dev/full").open("wb", buffering=0) as full,
     ):
         private_copy._write(Piece(root, "x.csv"), full, CSV)
