@@ -121,6 +121,5 @@ def test_no_module_is_said(frames):
     assert "No network has modules" in SECTION.write({"results.gene_modules": grey.clear()}, ABOUT)
 
 
-@pytest.mark.proof
 def test_a_column_that_an_older_version_lacks_is_named(frames, misses_columns):
     assert misses_columns(SECTION, frames) == []
